@@ -1,0 +1,150 @@
+"""This process's memory of the store: tokens by digest, publishers by stream, engines, closed accounts.
+
+Invariants:
+
+- `revision` is the newest change applied. Applying evicts; it runs on the event loop, never beside a decision.
+- A row read from the store is kept only if it was read at or after `revision`: no change that could touch it was applied
+  in the meantime. Otherwise it is used once and not kept, which is right too, since it was read after the question came.
+- Answers of "no such token" are kept by the same rule, apart from the others and bounded, so that guessing neither
+  reaches the database twice nor pushes good tokens out.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from stagedoor.model.engine import Engine
+from stagedoor.model.ids import AccountId
+from stagedoor.model.token import TokenRecord
+from stagedoor.service.ports import Change, ChangeKind, Facts, FactSource, Publishers, TokenFacts
+
+
+class Announced(Protocol):
+    """Where the newest announced revision is read."""
+
+    def read(self) -> int:
+        """Return the newest announced revision."""
+
+
+class CachedView:
+    """The `View` of one process, filled from the store on demand and emptied by its changes."""
+
+    def __init__(
+        self,
+        *,
+        source: FactSource,
+        announced: Announced,
+        token_facts: Callable[[TokenRecord | None], TokenFacts],
+        publishers_of: Callable[[tuple[TokenRecord, ...], str], Publishers],
+        capacity: int,
+    ) -> None:
+        """Take the store, the announced revision, and how records become facts.
+
+        `capacity` bounds the tokens kept, the streams kept, and the misses kept, each by itself.
+        """
+        self._source = source
+        self._announced = announced
+        self._token_facts = token_facts
+        self._publishers_of = publishers_of
+        self._capacity = capacity
+        self._applied = -1
+        self._tokens: dict[bytes, TokenFacts] = {}
+        self._unknown: dict[bytes, TokenFacts] = {}
+        self._publishers: dict[AccountId, dict[str, Publishers]] = {}
+        self._streams = 0
+        self._engines: dict[bytes, Engine] = {}
+        self._closed: frozenset[AccountId] = frozenset()
+        self._applying = asyncio.Lock()
+
+    @property
+    def revision(self) -> int:
+        """The revision this view has caught up to."""
+        return self._applied
+
+    def behind(self) -> bool:
+        """Tell whether a newer revision was announced."""
+        return self._announced.read() > self._applied
+
+    async def catch_up(self) -> None:
+        """Apply every change of the store up to now.
+
+        Raises: Unavailable when the store does not answer; what was applied stays applied.
+        """
+        async with self._applying:
+            newest, changes = await self._source.changes_after(self._applied)
+            if newest <= self._applied:
+                return
+            everything = changes is None
+            kinds = {change.kind for change in changes or ()}
+            engines = await self._source.engines() if everything or ChangeKind.ENGINE in kinds else None
+            closed = await self._source.disabled_accounts() if everything or ChangeKind.ACCOUNT in kinds else None
+            # From here on nothing is awaited: a decision sees all of this or none.
+            if changes is None:
+                self._forget_all()
+            else:
+                for change in changes:
+                    self._evict(change)
+            if engines is not None:
+                self._engines = {engine.secret_digest: engine for engine in engines}
+            if closed is not None:
+                self._closed = closed
+            self._applied = newest
+
+    def engine(self, secret_digest: bytes) -> Engine | None:
+        """Return the engine with that hook secret."""
+        return self._engines.get(secret_digest)
+
+    def account_enabled(self, account: AccountId) -> bool:
+        """Tell whether an account is open; one that does not exist has nothing to close."""
+        return account not in self._closed
+
+    def token(self, digest: bytes) -> TokenFacts | None:
+        """Return what is known of a token; None when the store has to be asked."""
+        return self._tokens.get(digest) or self._unknown.get(digest)
+
+    def publishers(self, account: AccountId, name: str) -> Publishers | None:
+        """Return who covers a stream; None when the store has to be asked."""
+        streams = self._publishers.get(account)
+        return None if streams is None else streams.get(name)
+
+    async def load(
+        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool
+    ) -> tuple[TokenFacts, Publishers, int]:
+        """Ask the store, keep the answer while that is safe, and return it with the revision it was read at.
+
+        Raises: Unavailable when the store does not answer.
+        """
+        read = await self._source.facts(digest, account, name, with_publishers=with_publishers)
+        facts = self._token_facts(read.record)
+        publishers = self._publishers_of(read.publishers, name)
+        if read.revision >= self._applied:
+            self._keep(digest, facts, read, name, publishers if with_publishers else None)
+        return facts, publishers, read.revision
+
+    def _keep(
+        self, digest: bytes | None, facts: TokenFacts, read: Facts, name: str, publishers: Publishers | None
+    ) -> None:
+        if digest is not None:
+            kept = self._tokens if facts.token is not None else self._unknown
+            if len(kept) >= self._capacity:
+                del kept[next(iter(kept))]
+            kept[digest] = facts
+        if publishers is not None and read.account:
+            if self._streams >= self._capacity:
+                self._publishers.clear()
+                self._streams = 0
+            self._publishers.setdefault(read.account, {})[name] = publishers
+            self._streams += 1
+
+    def _evict(self, change: Change) -> None:
+        if change.kind is ChangeKind.TOKEN:
+            self._tokens.pop(change.digest, None)
+            self._unknown.pop(change.digest, None)
+        elif change.kind is ChangeKind.PUBLISHERS:
+            self._streams -= len(self._publishers.pop(change.account, ()))
+
+    def _forget_all(self) -> None:
+        self._tokens.clear()
+        self._unknown.clear()
+        self._publishers.clear()
+        self._streams = 0

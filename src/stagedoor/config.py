@@ -1,0 +1,107 @@
+"""Settings: from the command line, else from `STAGEDOOR_*` in the environment, else the default. Read here only.
+
+An unknown `STAGEDOOR_` variable is an error: a setting that is misspelt must not be one that is silently off.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from stagedoor.model.errors import ConfigError
+
+PREFIX: Final = "STAGEDOOR_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator can set; `STAGEDOOR_` and the name in capitals is its variable."""
+
+    data: Path = Path("var")
+    """The data directory: database, keyring, access log."""
+    host: str = "127.0.0.1"
+    """The address the authority listens on."""
+    port: int = 8080
+    """The port the authority listens on."""
+    workers: int = 1
+    """How many processes answer."""
+    database: str = ""
+    """A database URL, `sqlite:///PATH`; empty for `stagedoor.db` in the data directory."""
+    public_url: str = ""
+    """The address engines reach the authority at; empty for `http://HOST:PORT`."""
+    cache_entries: int = 200_000
+    """How many tokens, streams and misses each worker keeps in memory, each by itself."""
+    rtmp_port: int = 1935
+    """The RTMP port of the media server that `stagedoor up` starts."""
+    hls_port: int = 8088
+    """The HTTP port of the media server that `stagedoor up` starts."""
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite file."""
+        if not self.database:
+            return self.data / "stagedoor.db"
+        return Path(self.database.removeprefix("sqlite:///"))
+
+    @property
+    def keyring_file(self) -> Path:
+        """The keyring, which is never in the database."""
+        return self.data / "keyring.json"
+
+    @property
+    def revision_file(self) -> Path:
+        """The memory that workers share."""
+        return self.data / "revision"
+
+    @property
+    def access_log_file(self) -> Path:
+        """The access log."""
+        return self.data / "access.log"
+
+    @property
+    def url(self) -> str:
+        """The address engines reach the authority at."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+_LIMITS: Final = {
+    "port": (1, 65535),
+    "rtmp_port": (1, 65535),
+    "hls_port": (1, 65535),
+    "workers": (1, 256),
+    "cache_entries": (1, 100_000_000),
+}
+
+
+def load(environment: Mapping[str, str], **given: Any) -> Settings:
+    """Return the settings; `given` (from the command line) goes before the environment, None stands for not given.
+
+    Raises: ConfigError for an unknown variable or a value that cannot be.
+    """
+    known = {f"{PREFIX}{field.name.upper()}": field for field in fields(Settings)}
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        if variable not in known:
+            raise ConfigError(f"{variable} is no setting; there are {', '.join(sorted(known))}")
+        values[known[variable].name] = _read(variable, known[variable].type, text)
+    values |= {name: value for name, value in given.items() if value is not None}
+    settings = replace(Settings(), **values)
+    for name, (least, most) in _LIMITS.items():
+        if not least <= getattr(settings, name) <= most:
+            raise ConfigError(f"{name} is {getattr(settings, name)}; it goes from {least} to {most}")
+    if settings.database and not settings.database.startswith("sqlite:///"):
+        raise ConfigError("database: this version keeps its data in SQLite; write sqlite:///PATH, or leave it out")
+    return settings
+
+
+def _read(variable: str, kind: Any, text: str) -> Any:
+    if kind in (int, "int"):
+        if not (text.isascii() and text.isdigit()):
+            raise ConfigError(f"{variable} is {text!r}; write a whole number")
+        return int(text)
+    return Path(text) if kind in (Path, "Path") else text

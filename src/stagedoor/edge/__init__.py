@@ -1,0 +1,1 @@
+"""HTTP: the hooks of engines, the APIs, health."""

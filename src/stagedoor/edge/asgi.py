@@ -1,0 +1,45 @@
+"""The little of ASGI that the hot path needs: read a body, send a short answer."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_HOOK_BODY: Final = 64 * 1024
+"""Longest body of a hook call, in bytes; real ones have a few hundred."""
+
+
+class Reply:
+    """A short plain-text answer, made once and sent often."""
+
+    __slots__ = ("_body", "_start")
+
+    def __init__(self, status: int, text: str, content_type: bytes = b"text/plain; charset=utf-8") -> None:
+        """Prepare the two messages of the answer."""
+        body = text.encode()
+        headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+        self._start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        self._body: Message = {"type": "http.response.body", "body": body}
+
+    async def send(self, send: Send) -> None:
+        """Send it."""
+        await send(self._start)
+        await send(self._body)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """Return the whole body; None when it is longer than `limit` bytes or the peer went away."""
+    message = await receive()
+    if message["type"] != "http.request":
+        return None
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] != "http.request" or len(body) > limit:
+            return None
+        body += message.get("body", b"")
+    return None if len(body) > limit else body

@@ -1,0 +1,180 @@
+"""Bodies of the compatible Token API, as they travel. Unknown fields are ignored, as its clients send some.
+
+In updates a field that is absent stays as it is, and so does one that is null; except `priority`, `encoderProfileId` and
+`enableUTCInsertion`, where null clears. Lists are replaced whole and `[]` clears them; `bindIpsOnUsage` 0 clears it.
+`notBefore` is ours: the instant from which a token is good, RFC 3339.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from stagedoor.model.errors import InvalidInput
+
+_T = TypeVar("_T")
+_Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_Int32 = Annotated[int, Meta(ge=-2147483648, le=2147483647)]
+
+
+class Stream(Struct, rename="camel"):
+    """A stream name, or a regular expression that matches whole names."""
+
+    stream_name: _Name
+    is_regex: bool = False
+
+
+class Tracking(Struct, rename="camel"):
+    """Marks what is consumed with a subscribe token."""
+
+    tracking_id: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class GeoCascade(Struct, rename="camel"):
+    """Which clusters a stream cascades to."""
+
+    is_enabled: bool | None = None
+    clusters: list[str] | None = None
+
+
+class Restream(Struct, rename="camel"):
+    """A target a broadcast is sent on to."""
+
+    key: Annotated[str, Meta(min_length=5, max_length=512)]
+    url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    label: Annotated[str, Meta(max_length=2048)] | None = None
+    enabled: bool | None = None
+
+
+_Restreams = Annotated[list[Restream], Meta(max_length=10)]
+
+
+class CreateToken(Struct, rename="camel", kw_only=True):
+    """What both kinds of token have at creation."""
+
+    label: _Name
+    streams: Annotated[list[Stream], Meta(min_length=1)]
+    expires: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
+    not_before: datetime | None = None
+    allowed_origins: list[str] | None = None
+    allowed_ip_addresses: list[str] | None = None
+    bind_ips_on_usage: Annotated[int, Meta(ge=0, le=4294967295)] | None = None
+    origin_cluster: str | None = None
+    allowed_countries: list[str] | None = None
+    denied_countries: list[str] | None = None
+
+
+class CreateSubscribeToken(CreateToken, rename="camel", kw_only=True):
+    """A new subscribe token."""
+
+    tracking: Tracking | None = None
+
+
+class CreatePublishToken(CreateToken, rename="camel", kw_only=True):
+    """A new publish token."""
+
+    subscribe_requires_auth: bool | None = None
+    record: bool | None = None
+    clip: bool | None = None
+    multisource: bool | None = None
+    low_latency_rtmp: bool | None = None
+    enable_thumbnails: bool | None = None
+    display_srt_passphrase: bool | None = None
+    drm: bool | None = None
+    enable_utc_insertion: bool | None = field(name="enableUTCInsertion", default=None)
+    geo_cascade: GeoCascade | None = None
+    restream: _Restreams | None = None
+    priority: _Int32 | None = None
+    encoder_profile_id: str | None = None
+
+
+class UpdateToken(Struct, rename="camel", kw_only=True):
+    """An update of either kind, by the names of version 2; `V1_NAMES` are those that version 1 has instead."""
+
+    label: Annotated[str, Meta(max_length=128)] | None = None
+    refresh_token: bool | None = None
+    is_active: bool | None = None
+    add_token_streams: list[Stream] | None = None
+    remove_token_streams: list[str | Stream] | None = None
+    not_before: datetime | None = None
+    allowed_origins: list[str] | None = None
+    allowed_ip_addresses: list[str] | None = None
+    bind_ips_on_usage: Annotated[int, Meta(ge=0, le=4294967295)] | None = None
+    origin_cluster: str | None = None
+    allowed_countries: list[str] | None = None
+    denied_countries: list[str] | None = None
+
+
+class UpdatePublishToken(UpdateToken, rename="camel", kw_only=True):
+    """An update of a publish token."""
+
+    subscribe_requires_auth: bool | None = None
+    record: bool | None = None
+    clip: bool | None = None
+    multisource: bool | None = None
+    low_latency_rtmp: bool | None = None
+    enable_thumbnails: bool | None = None
+    display_srt_passphrase: bool | None = None
+    drm: bool | None = None
+    enable_utc_insertion: bool | UnsetType | None = field(name="enableUTCInsertion", default=UNSET)
+    geo_cascade: GeoCascade | None = None
+    restream: _Restreams | None = None
+    priority: _Int32 | UnsetType | None = UNSET
+    encoder_profile_id: str | UnsetType | None = UNSET
+
+
+class DisableTokens(Struct, rename="camel"):
+    """Tokens to switch off."""
+
+    token_ids: Annotated[list[int], Meta(min_length=1)]
+
+
+V1_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "updateAllowedOrigins": "allowedOrigins",
+        "updateAllowedIpAddresses": "allowedIpAddresses",
+        "updateBindIpsOnUsage": "bindIpsOnUsage",
+        "updateOriginCluster": "originCluster",
+        "updateAllowedCountries": "allowedCountries",
+        "updateDeniedCountries": "deniedCountries",
+        "updateGeoCascade": "geoCascade",
+        "updateRestream": "restream",
+    }
+)
+"""Names of version 1 to names of version 2. Version 1 takes the plain names too: the vendor's own pages use them there."""
+
+_PLACE: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_MISSING: Final = re.compile(r"missing required field `(?P<name>\w+)`")
+
+
+def parse(body: bytes, schema: type[_T], names: Mapping[str, str] = MappingProxyType({})) -> _T:
+    """Read a JSON body as `schema`, after renaming its top-level fields by `names`.
+
+    Raises: InvalidInput that names the field at fault as the caller wrote it.
+    """
+    try:
+        content = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"the body is not JSON: {error}", field="body") from None
+    written: dict[str, str] = {}
+    if names and isinstance(content, dict):
+        written = {names[key]: key for key in content if key in names}
+        content = {names.get(key, key): value for key, value in content.items()}
+    try:
+        return msgspec.convert(content, schema)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), written) from None
+
+
+def _invalid(problem: str, written: Mapping[str, str]) -> InvalidInput:
+    place, missing = _PLACE.search(problem), _MISSING.search(problem)
+    path = place["path"] if place else ""
+    if missing:
+        path = f"{path}.{missing['name']}" if path else missing["name"]
+    name = re.split(r"[.\[]", path)[0] or "body"
+    name = written.get(name, name)
+    return InvalidInput(f"{name}: {_PLACE.sub('', problem)}", field=name)

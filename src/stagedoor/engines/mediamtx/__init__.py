@@ -1,0 +1,1 @@
+"""MediaMTX: its HTTP authentication hook."""

@@ -1,0 +1,93 @@
+"""The hook of MediaMTX (`authMethod: http`): one JSON call for every action.
+
+What must hold (docs/contracts/engines.md):
+
+- The token comes as bearer, as password, or (RTSP, RTMP) lifted from the query; for HLS and WebRTC only the raw query
+  holds it.
+- A first call without credentials is how RTSP, HLS and WebRTC begin: it is answered 401 at once and is no refusal, since
+  the client is then asked and comes again. RTMP and SRT clients cannot be asked.
+- Calls about MediaMTX's own API (`api`, `metrics`, `pprof`) come here too unless excluded, also those that we cause. They
+  are for whoever holds the engine's hook secret.
+"""
+
+from hmac import compare_digest
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from stagedoor.engines.dialect import Answer, HookCall, split_path
+from stagedoor.model.access import Action, Protocol
+from stagedoor.model.decision import Decision, Reason
+from stagedoor.service.authorize import Attempt, Notice
+
+_ACTIONS: Final = {"publish": Action.PUBLISH, "read": Action.SUBSCRIBE, "playback": Action.SUBSCRIBE}
+_OWN: Final = frozenset({"api", "metrics", "pprof"})
+_PROTOCOLS: Final = {protocol.value: protocol for protocol in Protocol}
+_ASKABLE: Final = frozenset({Protocol.RTSP, Protocol.HLS, Protocol.WEBRTC, Protocol.MOQ, Protocol.UNKNOWN})
+_ALLOWED: Final = Answer(200, "ok")
+
+
+class _Call(msgspec.Struct, gc=False):
+    """The fields of the call that we read; unknown ones are new versions of MediaMTX."""
+
+    action: str
+    path: str = ""
+    ip: str = ""
+    protocol: str = ""
+    token: str = ""
+    password: str = ""
+    user: str = ""
+    query: str = ""
+    id: str | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Call).decode
+
+
+class MediaMtx:
+    """The dialect of MediaMTX."""
+
+    def read(self, call: HookCall) -> Attempt | Notice:
+        """Understand a call."""
+        try:
+            asked = _decode(call.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return Notice("unknown", Reason.REQUEST_MALFORMED)
+        action = _ACTIONS.get(asked.action)
+        token = asked.token or asked.password
+        if action is None:
+            return _own_call(asked, token, call.secret)
+        if not token and asked.query:
+            token = _query_token(asked.query)
+        protocol = _PROTOCOLS.get(asked.protocol, Protocol.UNKNOWN)
+        account, name = split_path(asked.path)
+        will_ask = not token and not asked.user and protocol in _ASKABLE
+        return Attempt(action, account, name, token, protocol, asked.ip, asked.id or "", None, will_ask)
+
+    def answer(self, decision: Decision) -> Answer:
+        """Write a decision: 200, 401 when credentials are missing, 403, or 503 when the fault is ours."""
+        if decision.allowed:
+            return _ALLOWED
+        reason = decision.reason
+        if reason is Reason.TOKEN_MISSING:
+            return Answer(401, reason)
+        return Answer(503 if reason is Reason.STORE_UNAVAILABLE else 403, reason)
+
+
+def _own_call(asked: _Call, shown: str, hook_secret: str) -> Notice:
+    """Judge a call about MediaMTX itself."""
+    if asked.action not in _OWN:
+        return Notice("unknown", Reason.ACTION_UNKNOWN, asked.ip)
+    # Security: whoever may configure the engine has its hook secret; nobody else controls it.
+    if shown and compare_digest(shown.encode(), hook_secret.encode()):
+        return Notice(asked.action, Reason.OK_ENGINE, asked.ip)
+    return Notice(asked.action, Reason.TOKEN_UNKNOWN if shown else Reason.TOKEN_MISSING, asked.ip, recorded=bool(shown))
+
+
+def _query_token(query: str) -> str:
+    """Return the first `token`, else the first `t`, of a raw query string."""
+    fields: dict[str, str] = {}
+    for key, value in parse_qsl(query, max_num_fields=None):
+        fields.setdefault(key, value)
+    return fields.get("token") or fields.get("t") or ""

@@ -1,0 +1,121 @@
+"""Configuration for nginx-rtmp: the part to paste into a server one has, and a whole file for a server of our own.
+
+No log that is switched on here writes a query string: that is where tokens travel.
+"""
+
+from pathlib import Path
+from string import Template
+
+_RTMP = Template("""\
+rtmp {
+    # Tokens travel in the query of stream names, and this log would write them down.
+    access_log off;
+    server {
+        listen $rtmp_listen;
+        notify_method post;
+$applications
+    }
+}
+""")
+
+_APPLICATION = Template("""\
+        application $name {
+            live on;
+            wait_key on;
+            idle_streams off;
+            # Stagedoor decides; an unreachable Stagedoor refuses.
+            on_publish      $hook_url;
+            on_play         $hook_url;
+            on_publish_done $hook_url;
+            on_play_done    $hook_url;
+            hls on;
+            hls_path $hls_path;
+            hls_nested on;
+            hls_fragment 1s;
+            hls_playlist_length 8s;
+        }""")
+
+_HTTP_SERVER = Template("""\
+    server {
+        listen $hls_listen;
+        # Each playlist and each segment is asked for. With a token: /hls/~TOKEN/NAME/index.m3u8
+        location ~ ^/hls/(?:~[^/]+/)?(?<stagedoor_file>.+)$$ {
+            auth_request /_stagedoor;
+            alias $hls_path/$$stagedoor_file;
+            types { application/vnd.apple.mpegurl m3u8; video/mp2t ts; }
+            add_header Cache-Control no-cache always;
+            add_header Access-Control-Allow-Origin * always;
+            # Both logs would write the request line, and with it the token.
+            access_log off;
+            error_log /dev/null;
+        }
+        location = /_stagedoor {
+            internal;
+            proxy_pass $hook_url/hls;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_set_header X-Original-URI $$request_uri;
+            proxy_set_header X-Real-IP $$remote_addr;
+            access_log off;
+            error_log /dev/null;
+        }
+    }
+""")
+
+_WHOLE = Template("""\
+$load_module
+$user
+worker_processes 1;
+daemon off;
+pid $run/nginx.pid;
+error_log $run/error.log warn;
+events { worker_connections 1024; }
+
+$rtmp
+http {
+    access_log off;
+    client_body_temp_path $run/temp-body;
+    proxy_temp_path $run/temp-proxy;
+    fastcgi_temp_path $run/temp-fastcgi;
+    uwsgi_temp_path $run/temp-uwsgi;
+    scgi_temp_path $run/temp-scgi;
+$http_server
+}
+""")
+
+APPLICATIONS = ("live", "v2/pub")
+"""Where encoders publish: `rtmp://HOST/live/NAME`, and `rtmp://HOST/v2/pub/NAME` as in the compatible API."""
+
+
+def snippet(
+    hook_url: str, *, rtmp_listen: str = "1935", hls_listen: str = "8088", hls_path: str = "/var/lib/stagedoor/hls"
+) -> str:
+    """Return the blocks to add to nginx.conf: `rtmp`, and a `server` for its `http` block."""
+    return (
+        "# Into nginx.conf, beside the http block. worker_processes must be 1: nginx-rtmp keeps its state per worker.\n"
+        + _rtmp(hook_url, rtmp_listen, hls_path)
+        + "\n# Into the http block.\n"
+        + _HTTP_SERVER.substitute(hook_url=hook_url, hls_listen=hls_listen, hls_path=hls_path)
+    )
+
+
+def whole(hook_url: str, *, run: Path, rtmp_listen: str, hls_listen: str, module: Path | None, user: str | None) -> str:
+    """Return a complete nginx.conf for a server of our own that keeps everything below the directory `run`.
+
+    `module` is loaded when the RTMP module is not built in; `user` is the one workers run as, when started by root.
+    """
+    hls_path = str(run / "hls")
+    return _WHOLE.substitute(
+        load_module=f"load_module {module};" if module is not None else "",
+        user=f"user {user};" if user is not None else "",
+        run=run,
+        rtmp=_rtmp(hook_url, rtmp_listen, hls_path),
+        http_server=_HTTP_SERVER.substitute(hook_url=hook_url, hls_listen=hls_listen, hls_path=hls_path),
+    )
+
+
+def _rtmp(hook_url: str, rtmp_listen: str, hls_path: str) -> str:
+    applications = "\n".join(
+        _APPLICATION.substitute(name=name, hook_url=hook_url, hls_path=hls_path) for name in APPLICATIONS
+    )
+    return _RTMP.substitute(rtmp_listen=rtmp_listen, applications=applications)

@@ -1,0 +1,1 @@
+"""The embedded live plane: media servers of our own, run beside the authority."""

@@ -1,0 +1,64 @@
+"""The exceptions of Stagedoor: broken promises, never refusals.
+
+A refused access is a `Decision`; these are for calls that could not be carried out at all::
+
+    StagedoorError
+    +-- InvalidInput    the caller sent something that cannot be right
+    +-- NotFound        the thing named does not exist (for this caller)
+    +-- Conflict        it clashes with what is already there
+    +-- NotPermitted    the caller may not do this
+    +-- Unavailable     a part we need is not answering
+    +-- ConfigError     the operator's settings cannot work
+
+None of them knows HTTP: one table per dialect maps them.
+"""
+
+from typing import ClassVar
+
+
+class StagedoorError(Exception):
+    """The base of every error we raise; never raised itself. Its text is safe to show and holds no secret."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        """Keep `message`, which says what to do, and the name of the input `field` at fault, if one is."""
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class InvalidInput(StagedoorError):
+    """The caller sent something that cannot be right."""
+
+    code = "invalid_input"
+
+
+class NotFound(StagedoorError):
+    """The thing named does not exist, or not for this caller."""
+
+    code = "not_found"
+
+
+class Conflict(StagedoorError):
+    """The call clashes with what is already there."""
+
+    code = "conflict"
+
+
+class NotPermitted(StagedoorError):
+    """The caller did not show that it may do this."""
+
+    code = "not_permitted"
+
+
+class Unavailable(StagedoorError):
+    """A part we need (the database, a media server) is not answering."""
+
+    code = "unavailable"
+
+
+class ConfigError(StagedoorError):
+    """The operator's settings or surroundings cannot work; the text says what to change."""
+
+    code = "config_error"

@@ -1,0 +1,53 @@
+"""Names of things: accounts, engines, tokens, streams.
+
+A stream name is 1 to 128 characters of `A-Z a-z 0-9 _ . ~ + = @ : , -`, in parts separated by `/`; no part begins with a
+dot, so no name can climb out of a directory that a media server makes of it. Names are compared as they are: case
+sensitive, nothing normalised.
+"""
+
+import re
+from typing import Final, NamedTuple, NewType
+
+from stagedoor.model.errors import InvalidInput
+
+AccountId = NewType("AccountId", str)
+TokenId = NewType("TokenId", int)
+EngineId = NewType("EngineId", str)
+
+MAX_STREAM_NAME: Final = 128
+"""Longest stream name or pattern, in characters (docs/contracts/token-api.md)."""
+
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_STREAM_NAME: Final = re.compile(r"(?=.{1,128}\Z)[\w~+=@:,-][\w.~+=@:,-]*(?:/[\w~+=@:,-][\w.~+=@:,-]*)*", re.ASCII)
+
+
+class StreamId(NamedTuple):
+    """A stream anywhere in the system, written `account/name`. `account` is empty while it is not known."""
+
+    account: AccountId
+    name: str
+
+    def __str__(self) -> str:
+        """Write it as `account/name`, with `?` for an account that is not known."""
+        return f"{self.account or '?'}/{self.name}"
+
+
+def is_account_id(text: str) -> bool:
+    """Tell whether `text` has the form of an account id: 1 to 64 of `A-Z a-z 0-9 _ -`."""
+    return _ACCOUNT.fullmatch(text) is not None
+
+
+def is_stream_name(text: str) -> bool:
+    """Tell whether `text` can be the name of a stream."""
+    return _STREAM_NAME.fullmatch(text) is not None
+
+
+def parse_stream_id(text: str) -> StreamId:
+    """Read `account/name`.
+
+    Raises: InvalidInput when either half is missing or has characters that no name may have.
+    """
+    account, slash, name = text.partition("/")
+    if not slash or not is_account_id(account) or not is_stream_name(name):
+        raise InvalidInput(f"{text[:200]!r} is not a stream id; write ACCOUNT/NAME", field="stream")
+    return StreamId(AccountId(account), name)

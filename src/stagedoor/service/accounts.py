@@ -1,0 +1,75 @@
+"""Accounts: make the first one; find out whom an API secret speaks for."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from argon2 import PasswordHasher
+
+from stagedoor.model.errors import InvalidInput, NotPermitted
+from stagedoor.model.ids import AccountId
+from stagedoor.model.secret import Secret
+from stagedoor.service.ports import AccountStore, Clock, NewAccount
+from stagedoor.tokens.api_secret import is_api_secret, new_api_secret
+from stagedoor.tokens.keyring import Keyring
+
+_ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
+"""Letters and digits that are not mistaken for each other."""
+
+_EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAccount:
+    """A new account and its credentials, to be shown once."""
+
+    account: AccountId
+    api_secret: Secret
+    admin_email: str
+    admin_password: Secret
+
+
+class Accounts:
+    """What can be done with accounts as a whole."""
+
+    def __init__(self, *, store: AccountStore, keyring: Keyring, clock: Clock) -> None:
+        """Take the collaborators."""
+        self._store = store
+        self._keyring = keyring
+        self._clock = clock
+
+    async def create_first(self, admin_email: str) -> FirstAccount:
+        """Make the first account of a new system, with an administrator and an API secret.
+
+        Raises: Conflict when there is an account already; InvalidInput when `admin_email` is no e-mail address.
+        """
+        if not _EMAIL.fullmatch(admin_email):
+            raise InvalidInput(f"{admin_email[:64]!r} is not an e-mail address", field="email")
+        first = FirstAccount(
+            AccountId("".join(secrets.choice(_ALPHABET) for _ in range(6))),
+            new_api_secret(),
+            admin_email,
+            Secret("".join(secrets.choice(_ALPHABET) for _ in range(20))),
+        )
+        await self._store.add_first_account(
+            NewAccount(
+                id=first.account,
+                admin_email=admin_email,
+                admin_password_hash=PasswordHasher().hash(first.admin_password.reveal()),
+                api_secret_digest=self._keyring.digest(first.api_secret.reveal().encode()),
+                added_on=int(self._clock()),
+            )
+        )
+        return first
+
+    async def account_of(self, api_secret: str) -> AccountId:
+        """Return the account an API secret speaks for.
+
+        Raises: NotPermitted when it is none of ours, whatever is wrong with it.
+        """
+        if is_api_secret(api_secret):
+            account = await self._store.account_of_api_secret(self._keyring.digest(api_secret.encode()))
+            if account is not None:
+                return account
+        raise NotPermitted("Unauthorized")

@@ -1,0 +1,1 @@
+"""The ports on SQL and in memory; files that stand beside the database. All SQL lives here."""

@@ -1,0 +1,114 @@
+"""The access log: one JSON object a line for each decision, in a file that only grows.
+
+`record` is on the decision path, so it appends to memory and returns; `run` writes what has gathered, a few times a
+second. Both queues are bounded; refusals have their own, so that no flood of allowed accesses displaces one. What finds
+no room, or no disk, is counted, and the count is written as soon as there is room.
+"""
+
+import asyncio
+import logging
+import os
+from collections import deque
+from datetime import UTC, datetime
+from operator import itemgetter
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from stagedoor.model.errors import ConfigError
+from stagedoor.service.ports import AccessEvent
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL_SECONDS: Final = 0.2
+_QUEUE: Final = 100_000
+_BATCH: Final = 2_000
+_FIELDS: Final = AccessEvent._fields[1:]
+
+
+class AccessLogFile:
+    """Writes access events to the file at `path`; a file that was moved away (log rotation) is opened anew."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file for appending.
+
+        Raises: ConfigError when it cannot be written.
+        """
+        self._path = path
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}; make the data directory writable") from None
+        self._allowed: deque[AccessEvent] = deque()
+        self._refused: deque[AccessEvent] = deque()
+        self._dropped = 0
+
+    def record(self, event: AccessEvent) -> None:
+        """Take note of one decision."""
+        queue = self._allowed if event.allowed else self._refused
+        if len(queue) < _QUEUE:
+            queue.append(event)
+        else:
+            self._dropped += 1
+
+    async def run(self) -> None:
+        """Write what gathers, until cancelled; then write the rest."""
+        try:
+            while True:
+                await asyncio.sleep(_INTERVAL_SECONDS)
+                while self._flush():
+                    await asyncio.sleep(0)
+        finally:
+            while self._flush():
+                pass
+
+    def _flush(self) -> bool:
+        """Write one batch; tell whether there is more."""
+        events = _drain(self._refused, _BATCH) + _drain(self._allowed, _BATCH)
+        dropped, self._dropped = self._dropped, 0
+        if not events and not dropped:
+            return False
+        events.sort(key=itemgetter(0))
+        lines = [_line(event) for event in events]
+        if dropped:
+            lines.append(_encode({"at": _now(), "dropped": dropped}))
+        try:
+            self._reopen_if_moved()
+            os.write(self._file, b"\n".join(lines) + b"\n")
+        except OSError as error:
+            _log.error("the access log cannot be written: %s; %d events lost", error.strerror, len(events) + dropped)
+            self._dropped += len(events) + dropped
+            return False
+        return bool(self._refused or self._allowed)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _reopen_if_moved(self) -> None:
+        try:
+            current = os.stat(self._path).st_ino
+        except FileNotFoundError:
+            current = 0
+        if current != os.fstat(self._file).st_ino:
+            os.close(self._file)
+            self._file = self._open()
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _line(event: AccessEvent) -> bytes:
+    return _encode({"at": _time(event.at)} | dict(zip(_FIELDS, event[1:], strict=True)))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _now() -> str:
+    return _time(datetime.now(UTC).timestamp())
+
+
+def _drain(queue: deque[AccessEvent], most: int) -> list[AccessEvent]:
+    return [queue.popleft() for _ in range(min(most, len(queue)))]

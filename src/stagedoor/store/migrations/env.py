@@ -1,0 +1,15 @@
+"""Run the migrations on the connection that `store.migrate` opened."""
+
+from alembic import context
+
+from stagedoor.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    # SQLite undoes DDL with its transaction, once the transaction is begun in earnest (see store.migrate).
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

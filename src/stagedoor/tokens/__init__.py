@@ -1,0 +1,1 @@
+"""Bytes to model and back: opaque tokens, API secrets, stream patterns, the keyring."""
