@@ -1,6 +1,7 @@
 """Run the authority: one process, or several that share one listening socket."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -67,16 +68,22 @@ def _run(settings: Settings, listener: socket.socket) -> int:
 
 async def _work(settings: Settings, listener: socket.socket) -> int:
     async with authority(settings) as app:
+        # What is loaded now stays, and what a call makes is gone with it: looking through all of it at the collector's
+        # usual pace costs a tenth of the decisions.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
                 http="httptools",
                 ws="none",
                 lifespan="off",
+                interface="asgi3",
                 # Security: paths and queries hold secrets; our access log says what may be said.
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=10,
             )

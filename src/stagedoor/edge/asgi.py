@@ -16,30 +16,29 @@ MAX_HOOK_BODY: Final = 64 * 1024
 class Reply:
     """A short plain-text answer, made once and sent often."""
 
-    __slots__ = ("_body", "_start")
+    __slots__ = ("body", "start")
 
     def __init__(self, status: int, text: str, content_type: bytes = b"text/plain; charset=utf-8") -> None:
         """Prepare the two messages of the answer."""
         body = text.encode()
         headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-        self._start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-        self._body: Message = {"type": "http.response.body", "body": body}
+        self.start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        self.body: Message = {"type": "http.response.body", "body": body}
 
     async def send(self, send: Send) -> None:
         """Send it."""
-        await send(self._start)
-        await send(self._body)
+        await send(self.start)
+        await send(self.body)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | None:
     """Return the whole body; None when it is longer than `limit` bytes or the peer went away."""
-    message = await receive()
-    if message["type"] != "http.request":
-        return None
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
+    body = b""
+    more = True
+    while more:
         message = await receive()
         if message["type"] != "http.request" or len(body) > limit:
             return None
         body += message.get("body", b"")
+        more = message.get("more_body", False)
     return None if len(body) > limit else body

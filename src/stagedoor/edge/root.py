@@ -1,7 +1,7 @@
 """The first fork in the way of a request: hooks and health are raw ASGI, everything else is the framework's."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from stagedoor.edge.asgi import App, Receive, Scope, Send
 from stagedoor.edge.hooks import PREFIX
@@ -39,10 +39,8 @@ class Root:
         self._exact = dict(exact)
         self._others = others
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
-        if scope["type"] != "http":
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass one request on. The server speaks HTTP only here: no web sockets, no lifespan (see `server`)."""
         path: str = scope["path"]
         app = self._hooks if path.startswith(PREFIX) else self._exact.get(path, self._others)
-        await app(scope, receive, send)
+        return app(scope, receive, send)

@@ -1,19 +1,14 @@
 """What every hook dialect provides: read an engine's call, write the answer it understands."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
 
-from stagedoor.model.decision import Decision
-from stagedoor.model.ids import AccountId, is_account_id
+from stagedoor.model.decision import Reason
+from stagedoor.model.ids import StreamId, parse_path
 from stagedoor.service.authorize import Attempt, Notice
 
 
-class HookCall(NamedTuple):
-    """An engine's HTTP call. `path` is what follows the secret in the hook URL; `headers` have lower-case names."""
-
-    path: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-    secret: str
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):
@@ -26,21 +21,20 @@ class Answer(NamedTuple):
 class Dialect(Protocol):
     """One media server's way of asking."""
 
-    def read(self, call: HookCall) -> Attempt | Notice:
-        """Understand a call. Never raises: what cannot be understood is a `Notice` with the reason to refuse it."""
+    def read(self, path: str, headers: Headers, body: bytes, hook_secret: str) -> Attempt | Notice:
+        """Understand a call. `path` is what follows the secret in the hook URL; header names are in lower case.
 
-    def answer(self, decision: Decision) -> Answer:
-        """Write a decision."""
+        Never raises: what cannot be understood is a `Notice` with the reason to refuse it.
+        """
+
+    def answer(self, reason: Reason) -> Answer:
+        """Write the answer that a decision's reason makes; the same for the same reason."""
 
 
-PUBLISH_PREFIX = "v2/pub/"
+PUBLISH_PREFIX: Final = "v2/pub/"
 """The application that encoders of the compatible API publish to; it is no part of the stream's name."""
 
 
-def split_path(path: str) -> tuple[AccountId, str]:
+def stream_of(path: str) -> StreamId:
     """Read a media server's path: `ACCOUNT/NAME`, or `NAME` (also `v2/pub/NAME`) with an empty account."""
-    path = path.removeprefix(PUBLISH_PREFIX)
-    account, slash, name = path.partition("/")
-    if slash and is_account_id(account):
-        return AccountId(account), name
-    return AccountId(""), path
+    return parse_path(path.removeprefix(PUBLISH_PREFIX))

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ _PROGRAMS: Final = (Path("/usr/sbin/nginx"), Path("/usr/local/sbin/nginx"))
 def find_nginx() -> tuple[Path, Path] | None:
     """Return the nginx program and the RTMP module for it; None when either is missing."""
     found = shutil.which("nginx")
-    program = Path(found) if found else next((path for path in _PROGRAMS if path.exists()), None)
+    program = Path(found) if found else next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
     module = next((path for path in _MODULES if path.exists()), None)
     return (program, module) if program is not None and module is not None else None
 
@@ -42,7 +41,8 @@ class OwnNginx:
             self._run.mkdir(parents=True, exist_ok=True)
             # What a stopped server left would be played as if it were live.
             shutil.rmtree(self._run / "hls", ignore_errors=True)
-            (self._run / "hls").mkdir()
+            for directory in config.APPLICATIONS.values():
+                (self._run / "hls" / directory).mkdir(parents=True)
             text = config.whole(
                 hook_url, run=self._run, rtmp_listen=f"{host}:{rtmp}", hls_listen=f"{host}:{hls}", module=module,
                 user="root" if os.geteuid() == 0 else None,
@@ -58,21 +58,17 @@ class OwnNginx:
 
         Raises: ConfigError with nginx's own words.
         """
-        result = subprocess.run([*self._command(), "-t", "-q"], capture_output=True, text=True, check=False)
+        command = [*self._command(log="stderr"), "-t", "-q"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
-            raise ConfigError(f"nginx does not take its configuration: {_last_line(result.stderr.splitlines())}")
+            words = next(iter(result.stderr.splitlines()), "no reason given")
+            raise ConfigError(f"nginx does not take its configuration: {words}")
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start it as a child process that ends with SIGTERM."""
         return subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, start_new_session=True)
 
-    def _command(self) -> list[str]:
+    def _command(self, log: str | None = None) -> list[str]:
         # Without -e the program opens the distribution's error log before it reads the configuration.
-        return [str(self._program), "-p", str(self._run), "-e", str(self._run / "error.log"), "-c", str(self._file)]
-
-
-def _last_line(lines: Iterable[str]) -> str:
-    last = "no reason given"
-    for line in lines:
-        last = line.strip() or last
-    return last
+        log = log or str(self._run / "error.log")
+        return [str(self._program), "-p", str(self._run), "-e", log, "-c", str(self._file)]

@@ -17,12 +17,18 @@ EngineId = NewType("EngineId", str)
 MAX_STREAM_NAME: Final = 128
 """Longest stream name or pattern, in characters (docs/contracts/token-api.md)."""
 
-_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_STREAM_NAME: Final = re.compile(r"(?=.{1,128}\Z)[\w~+=@:,-][\w.~+=@:,-]*(?:/[\w~+=@:,-][\w.~+=@:,-]*)*", re.ASCII)
+_ACCOUNT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Parts are looked at apart: a repeated group would cost a decision twice as much as all the rest of its name.
+_NAME: Final = r"[A-Za-z0-9_~+=@:,-][A-Za-z0-9_.~+=@:,/-]{0,127}"
+_STREAM_NAME: Final = re.compile(_NAME)
+_PATH: Final = re.compile(rf"(?:([A-Za-z0-9_-]{{1,64}})/)?({_NAME})")
 
 
 class StreamId(NamedTuple):
-    """A stream anywhere in the system, written `account/name`. `account` is empty while it is not known."""
+    """A stream anywhere in the system, written `account/name`.
+
+    `account` is empty while it is not known, `name` when what was written could not be the name of a stream.
+    """
 
     account: AccountId
     name: str
@@ -32,14 +38,33 @@ class StreamId(NamedTuple):
         return f"{self.account or '?'}/{self.name}"
 
 
+_NO_ACCOUNT: Final = AccountId("")
+NOWHERE: Final = StreamId(_NO_ACCOUNT, "")
+"""Stands for a path that names no stream."""
+
+
 def is_account_id(text: str) -> bool:
     """Tell whether `text` has the form of an account id: 1 to 64 of `A-Z a-z 0-9 _ -`."""
-    return _ACCOUNT.fullmatch(text) is not None
+    return _ACCOUNT_ID.fullmatch(text) is not None
 
 
 def is_stream_name(text: str) -> bool:
     """Tell whether `text` can be the name of a stream."""
-    return _STREAM_NAME.fullmatch(text) is not None
+    return _STREAM_NAME.fullmatch(text) is not None and not ("/" in text and _has_bad_part(text))
+
+
+def parse_path(path: str) -> StreamId:
+    """Read a path as an untrusted peer wrote it: `account/name`, or `name` with an empty account.
+
+    Security: the name is empty when it cannot be one; nothing else of such a path is kept.
+    """
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return NOWHERE
+    account, name = match.groups()
+    if "/" in name and _has_bad_part(name):
+        return NOWHERE
+    return StreamId(AccountId(account or ""), name)
 
 
 def parse_stream_id(text: str) -> StreamId:
@@ -51,3 +76,8 @@ def parse_stream_id(text: str) -> StreamId:
     if not slash or not is_account_id(account) or not is_stream_name(name):
         raise InvalidInput(f"{text[:200]!r} is not a stream id; write ACCOUNT/NAME", field="stream")
     return StreamId(AccountId(account), name)
+
+
+def _has_bad_part(name: str) -> bool:
+    """Tell whether a part after the first is empty or begins with a dot."""
+    return "//" in name or "/." in name or name.endswith("/")

@@ -1,9 +1,13 @@
 """The decision."""
 
+from typing import Final
+
 from stagedoor.model.access import Access
 from stagedoor.model.decision import Decision, Reason, Standing
 from stagedoor.model.token import VerifiedToken
 from stagedoor.policy.rules import examine
+
+_OK: Final = Reason.OK
 
 
 def decide(token: VerifiedToken | None, access: Access, standing: Standing, now: float) -> Decision:
@@ -11,4 +15,4 @@ def decide(token: VerifiedToken | None, access: Access, standing: Standing, now:
     for _rule, reason, _caveat in examine(token, access, standing, now):
         if reason is not None:
             return Decision(reason, standing.revision)
-    return Decision(Reason.OK, standing.revision)
+    return Decision(_OK, standing.revision)

@@ -6,11 +6,11 @@ applied in between. Cold, it asks the store once. When the store does not answer
 
 from typing import Final, NamedTuple
 
-from stagedoor.model.access import Access, Action, Protocol
+from stagedoor.model.access import Access, Action
 from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Unavailable
-from stagedoor.model.ids import AccountId, StreamId, TokenId, is_stream_name
+from stagedoor.model.ids import AccountId, StreamId
 from stagedoor.model.token import TokenState
 from stagedoor.policy import decide
 from stagedoor.service.ports import AccessEvent, AccessLog, Clock, Publishers, TokenFacts, View
@@ -21,24 +21,21 @@ from stagedoor.tokens.opaque import parse_opaque
 _ABSENT: Final = TokenFacts(None, TokenState.ABSENT)
 _MALFORMED: Final = TokenFacts(None, TokenState.MALFORMED)
 _NO_ACCOUNT: Final = AccountId("")
+_SUBSCRIBE: Final = Action.SUBSCRIBE
+_TOKEN_MISSING: Final = Reason.TOKEN_MISSING
 
 
 class Attempt(NamedTuple):
     """What an engine's call says, before anything of it is known to be true.
 
-    `account` is empty where the path names none. `unverified_token` is empty where none was shown. `session` is the
-    engine's own id of the connection. `will_ask`: when the token is missing, the engine asks its client for one and
-    calls again, so this is no refusal yet.
+    The account of `access.stream` is empty where the path names none. `unverified_token` is empty where none was shown.
+    `session` is the engine's own id of the connection. `will_ask`: when the token is missing, the engine asks its client
+    for one and calls again, so this is no refusal yet.
     """
 
-    action: Action
-    account: AccountId
-    name: str
+    access: Access
     unverified_token: str
-    protocol: Protocol
-    client_ip: str
     session: str = ""
-    origin: str | None = None
     will_ask: bool = False
 
 
@@ -62,104 +59,115 @@ class Authorizer:
     def __init__(self, *, view: View, keyring: Keyring, clock: Clock, access_log: AccessLog) -> None:
         """Take the collaborators; nothing is read yet."""
         self._view = view
-        self._keyring = keyring
+        self._digest = keyring.digest
         self._clock = clock
-        self._access_log = access_log
+        self._record = access_log.record
+        self.behind = view.behind
+        """Tell whether the view is older than the newest announced write."""
+        self.catch_up = view.catch_up
+        """Bring the view up to date. Raises: Unavailable."""
 
-    async def engine(self, hook_secret: str) -> Engine | None:
-        """Return the engine whose hook URL holds `hook_secret`; None when there is none.
-
-        Raises: Unavailable when engines may have changed and the store does not answer.
-        """
-        if self._view.behind():
-            await self._view.catch_up()
-        return self._view.engine(self._keyring.digest(hook_secret.encode()))
+    def engine(self, hook_secret: str) -> Engine | None:
+        """Return the engine whose hook URL holds `hook_secret`, of a view that is not behind; None when there is none."""
+        return self._view.engine(self._digest(hook_secret.encode()))
 
     async def authorize(self, engine: Engine, attempt: Attempt) -> Decision:
         """Decide `attempt` of `engine`, and record it. Never raises for anything the attempt says."""
+        try:
+            if self._view.behind():
+                await self._view.catch_up()
+            decision = self.from_memory(engine, attempt)
+            return decision if decision is not None else await self._from_store(engine, attempt)
+        except Unavailable:
+            return self._refuse(engine, attempt, Reason.STORE_UNAVAILABLE)
+
+    def from_memory(self, engine: Engine, attempt: Attempt) -> Decision | None:
+        """Decide as `authorize` does, with a view that is not behind; None when the store has to be asked."""
         view = self._view
-        token_id = None
-        account = attempt.account or engine.account
-        stream = StreamId(account, attempt.name)
-        if not is_stream_name(attempt.name):
-            # Security: the name as it came would reach the log; only names that can be names do.
-            stream = StreamId(account, "(invalid)")
-            decision = Decision(Reason.STREAM_NAME_INVALID, view.revision)
-        elif engine.account and account != engine.account:
-            decision = Decision(Reason.ACCOUNT_MISMATCH, view.revision)
-        else:
-            try:
-                facts, publishers, revision = await self._facts(attempt, account)
-            except Unavailable:
-                decision = Decision(Reason.STORE_UNAVAILABLE, view.revision)
-            else:
-                token = facts.token
-                if token is not None:
-                    token_id = token.id
-                    if not account:
-                        stream = StreamId(token.account, attempt.name)
-                now = self._clock()
-                access = Access(attempt.action, stream, attempt.protocol, attempt.client_ip, attempt.origin)
-                stands = standing(
-                    facts, publishers, account_enabled=view.account_enabled(stream.account), revision=revision, now=now
+        access, token_text = attempt.access, attempt.unverified_token
+        account, name = access.stream
+        if not name:
+            return self._refuse(engine, attempt, Reason.STREAM_NAME_INVALID)
+        if engine.account and account != engine.account:
+            if account:
+                return self._refuse(engine, attempt, Reason.ACCOUNT_MISMATCH)
+            account = engine.account
+        facts, publishers = _ABSENT, NO_PUBLISHERS
+        if token_text:
+            value = parse_opaque(token_text)
+            known = view.token(self._digest(value)) if value is not None else _MALFORMED
+            if known is None:
+                return None
+            facts = known
+        if access.action is _SUBSCRIBE:
+            owner = account or (facts.token.account if facts.token is not None else _NO_ACCOUNT)
+            covering = view.publishers(owner, name) if owner else NO_PUBLISHERS
+            if covering is None:
+                return None
+            publishers = covering
+        return self._decide(engine, attempt, account, facts, publishers, view.revision)
+
+    async def _from_store(self, engine: Engine, attempt: Attempt) -> Decision:
+        """Decide with one read of the store, which `from_memory` found to be needed.
+
+        Raises: Unavailable.
+        """
+        stream, token_text = attempt.access.stream, attempt.unverified_token
+        value = parse_opaque(token_text) if token_text else None
+        account = stream.account or engine.account
+        facts, publishers, revision = await self._view.load(
+            self._digest(value) if value is not None else None,
+            account,
+            stream.name,
+            with_publishers=attempt.access.action is _SUBSCRIBE,
+        )
+        if value is None:
+            facts = _MALFORMED if token_text else _ABSENT
+        return self._decide(engine, attempt, account, facts, publishers, revision)
+
+    def _decide(
+        self,
+        engine: Engine,
+        attempt: Attempt,
+        account: AccountId,
+        facts: TokenFacts,
+        publishers: Publishers,
+        revision: int,
+    ) -> Decision:
+        """Judge what is known, at one reading of the clock. Nothing is awaited here."""
+        now = self._clock()
+        access, token = attempt.access, facts.token
+        stream = access.stream
+        if stream.account != account or not account:
+            stream = StreamId(account or (token.account if token is not None else _NO_ACCOUNT), stream.name)
+            access = access._replace(stream=stream)
+        enabled = self._view.account_enabled(stream.account)
+        stands = standing(facts, publishers, account_enabled=enabled, revision=revision, now=now)
+        decision = decide(token, access, stands, now)
+        if not (attempt.will_ask and decision.reason is _TOKEN_MISSING):
+            token_id = token.id if token is not None else None
+            self._record(
+                AccessEvent(
+                    now, decision, access.action, access, access.client_ip, token_id, engine.name, attempt.session
                 )
-                decision = decide(token, access, stands, now)
-        if not (attempt.will_ask and decision.reason is Reason.TOKEN_MISSING):
-            self._record(engine, attempt, stream, token_id, decision)
+            )
+        return decision
+
+    def _refuse(self, engine: Engine, attempt: Attempt, reason: Reason) -> Decision:
+        """Refuse before policy could judge, and record it."""
+        decision = Decision(reason, self._view.revision)
+        access, now = attempt.access, self._clock()
+        self._record(
+            AccessEvent(now, decision, access.action, access, access.client_ip, None, engine.name, attempt.session)
+        )
         return decision
 
     def note(self, engine: Engine, notice: Notice) -> Decision:
         """Answer a call that needed no policy, and record it where it says so."""
         decision = Decision(notice.reason, self._view.revision)
         if notice.recorded:
-            self._access_log.record(
-                AccessEvent(
-                    self._clock(),
-                    decision.allowed,
-                    decision.reason,
-                    notice.event,
-                    "",
-                    None,
-                    notice.client_ip,
-                    "",
-                    engine.name,
-                    notice.session,
-                    decision.revision,
-                )  # fmt: skip
+            now = self._clock()
+            self._record(
+                AccessEvent(now, decision, notice.event, None, notice.client_ip, None, engine.name, notice.session)
             )
         return decision
-
-    async def _facts(self, attempt: Attempt, account: AccountId) -> tuple[TokenFacts, Publishers, int]:
-        """Find out about the token and, for a viewer, about the stream: from memory, else from the store."""
-        view = self._view
-        if view.behind():
-            await view.catch_up()
-        digest = None
-        facts: TokenFacts | None = _ABSENT
-        if attempt.unverified_token:
-            value = parse_opaque(attempt.unverified_token)
-            if value is None:
-                facts = _MALFORMED
-            else:
-                digest = self._keyring.digest(value)
-                facts = view.token(digest)
-        watching = attempt.action is Action.SUBSCRIBE
-        if facts is not None:
-            if not watching:
-                return facts, NO_PUBLISHERS, view.revision
-            owner = account or (facts.token.account if facts.token is not None else _NO_ACCOUNT)
-            publishers = view.publishers(owner, attempt.name) if owner else NO_PUBLISHERS
-            if publishers is not None:
-                return facts, publishers, view.revision
-        loaded, publishers, revision = await view.load(digest, account, attempt.name, with_publishers=watching)
-        return (loaded if digest is not None else facts or _ABSENT), publishers, revision
-
-    def _record(
-        self, engine: Engine, attempt: Attempt, stream: StreamId, token_id: TokenId | None, decision: Decision
-    ) -> None:
-        self._access_log.record(
-            AccessEvent(
-                self._clock(), decision.allowed, decision.reason, attempt.action, str(stream), token_id,
-                attempt.client_ip, attempt.protocol, engine.name, attempt.session, decision.revision,
-            )
-        )  # fmt: skip

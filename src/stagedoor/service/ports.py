@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from stagedoor.model.access import Action
+from stagedoor.model.access import Access
 from stagedoor.model.caveats import Caveat
+from stagedoor.model.decision import Decision
 from stagedoor.model.engine import Engine
 from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms, VerifiedToken
@@ -262,19 +263,19 @@ class View(Protocol):
 
 
 class AccessEvent(NamedTuple):
-    """One decision, as the access log tells it. Holds no secret. `at` is in seconds since the epoch."""
+    """One decision, for the access log. Holds no secret. `at` is in seconds since the epoch.
+
+    `event` is what was asked for: an action, or another word of the engine's dialect, which then has no `access`.
+    """
 
     at: float
-    allowed: bool
-    reason: str
-    action: Action | str
-    stream: str
-    token_id: TokenId | None
+    decision: Decision
+    event: str
+    access: Access | None
     client_ip: str
-    protocol: str
+    token_id: TokenId | None
     engine: str
     session: str
-    revision: int
 
 
 class AccessLog(Protocol):

@@ -57,7 +57,7 @@ def standing(
     facts: TokenFacts, publishers: Publishers, *, account_enabled: bool, revision: int, now: float
 ) -> Standing:
     """Put together what is known at `now` (seconds since the epoch)."""
-    secured, viewer_caveats = secure_viewer(publishers, now)
+    secured, viewer_caveats = secure_viewer(publishers, now) if publishers else _NOTHING
     return Standing(facts.state, account_enabled, secured, viewer_caveats, revision)
 
 

@@ -8,8 +8,10 @@ no room, or no disk, is counted, and the count is written as soon as there is ro
 import asyncio
 import logging
 import os
+import time
 from collections import deque
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -23,8 +25,7 @@ _log = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS: Final = 0.2
 _QUEUE: Final = 100_000
-_BATCH: Final = 2_000
-_FIELDS: Final = AccessEvent._fields[1:]
+_BATCH: Final = 500
 
 
 class AccessLogFile:
@@ -46,7 +47,7 @@ class AccessLogFile:
 
     def record(self, event: AccessEvent) -> None:
         """Take note of one decision."""
-        queue = self._allowed if event.allowed else self._refused
+        queue = self._allowed if event.decision.allowed else self._refused
         if len(queue) < _QUEUE:
             queue.append(event)
         else:
@@ -72,7 +73,7 @@ class AccessLogFile:
         events.sort(key=itemgetter(0))
         lines = [_line(event) for event in events]
         if dropped:
-            lines.append(_encode({"at": _now(), "dropped": dropped}))
+            lines.append(_encode({"at": _time(time.time()), "dropped": dropped}))
         try:
             self._reopen_if_moved()
             os.write(self._file, b"\n".join(lines) + b"\n")
@@ -95,19 +96,56 @@ class AccessLogFile:
             self._file = self._open()
 
 
+class _Line(msgspec.Struct):
+    """A line of the log. Empty fields are written too, so that every line has the same shape."""
+
+    at: str
+    allowed: bool
+    reason: str
+    action: str
+    stream: str
+    token_id: int | None
+    client_ip: str
+    protocol: str
+    engine: str
+    session: str
+    revision: int
+
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def _line(event: AccessEvent) -> bytes:
-    return _encode({"at": _time(event.at)} | dict(zip(_FIELDS, event[1:], strict=True)))
+    at, decision, word, access, client_ip, token_id, engine, session = event
+    stream = protocol = ""
+    if access is not None:
+        account, name = access.stream
+        stream, protocol = f"{account or '?'}/{name or '?'}", access.protocol
+    return _encode(
+        _Line(
+            _time(at),
+            decision.allowed,
+            decision.reason,
+            word,
+            stream,
+            token_id,
+            client_ip,
+            protocol,
+            engine,
+            session,
+            decision.revision,
+        )  # fmt: skip
+    )
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
-def _now() -> str:
-    return _time(datetime.now(UTC).timestamp())
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _drain(queue: deque[AccessEvent], most: int) -> list[AccessEvent]:

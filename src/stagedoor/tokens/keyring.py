@@ -43,6 +43,7 @@ class Keyring:
         if any(len(key) != KEY_BYTES for key in (digest_key, *sealing_keys.values())) or seal_with not in sealing_keys:
             raise ConfigError("the keyring is damaged; restore it from the backup that was made with the database")
         self._digest_key = digest_key
+        self._keyed = hashlib.blake2b(digest_size=32, key=digest_key)
         self._keys = dict(sealing_keys)
         self._seal_with = seal_with
 
@@ -71,7 +72,9 @@ class Keyring:
 
     def digest(self, secret: bytes) -> bytes:
         """Return the 32-byte keyed digest that `secret` is found by."""
-        return hashlib.blake2b(secret, digest_size=32, key=self._digest_key).digest()
+        state = self._keyed.copy()
+        state.update(secret)
+        return state.digest()
 
     def seal(self, secret: Secret, place: str) -> bytes:
         """Encrypt `secret` for `place`, a text that names where it is kept (table, column, row)."""

@@ -16,16 +16,16 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from stagedoor.engines.dialect import Answer, HookCall, split_path
-from stagedoor.model.access import Action, Protocol
-from stagedoor.model.decision import Decision, Reason
+from stagedoor.engines.dialect import Answer, Headers, stream_of
+from stagedoor.model.access import Access, Action, Protocol
+from stagedoor.model.decision import ALLOWING, Reason
 from stagedoor.service.authorize import Attempt, Notice
 
 _ACTIONS: Final = {"publish": Action.PUBLISH, "read": Action.SUBSCRIBE, "playback": Action.SUBSCRIBE}
 _OWN: Final = frozenset({"api", "metrics", "pprof"})
 _PROTOCOLS: Final = {protocol.value: protocol for protocol in Protocol}
 _ASKABLE: Final = frozenset({Protocol.RTSP, Protocol.HLS, Protocol.WEBRTC, Protocol.MOQ, Protocol.UNKNOWN})
-_ALLOWED: Final = Answer(200, "ok")
+_UNKNOWN: Final = Protocol.UNKNOWN
 
 
 class _Call(msgspec.Struct, gc=False):
@@ -48,28 +48,26 @@ _decode: Final = msgspec.json.Decoder(_Call).decode
 class MediaMtx:
     """The dialect of MediaMTX."""
 
-    def read(self, call: HookCall) -> Attempt | Notice:
+    def read(self, path: str, headers: Headers, body: bytes, hook_secret: str) -> Attempt | Notice:
         """Understand a call."""
         try:
-            asked = _decode(call.body)
+            asked = _decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return Notice("unknown", Reason.REQUEST_MALFORMED)
         action = _ACTIONS.get(asked.action)
         token = asked.token or asked.password
         if action is None:
-            return _own_call(asked, token, call.secret)
+            return _own_call(asked, token, hook_secret)
         if not token and asked.query:
             token = _query_token(asked.query)
-        protocol = _PROTOCOLS.get(asked.protocol, Protocol.UNKNOWN)
-        account, name = split_path(asked.path)
-        will_ask = not token and not asked.user and protocol in _ASKABLE
-        return Attempt(action, account, name, token, protocol, asked.ip, asked.id or "", None, will_ask)
+        protocol = _PROTOCOLS.get(asked.protocol, _UNKNOWN)
+        access = Access(action, stream_of(asked.path), protocol, asked.ip)
+        return Attempt(access, token, asked.id or "", not token and not asked.user and protocol in _ASKABLE)
 
-    def answer(self, decision: Decision) -> Answer:
-        """Write a decision: 200, 401 when credentials are missing, 403, or 503 when the fault is ours."""
-        if decision.allowed:
-            return _ALLOWED
-        reason = decision.reason
+    def answer(self, reason: Reason) -> Answer:
+        """Write 200, 401 when credentials are missing, 403, or 503 when the fault is ours."""
+        if reason in ALLOWING:
+            return Answer(200, "ok")
         if reason is Reason.TOKEN_MISSING:
             return Answer(401, reason)
         return Answer(503 if reason is Reason.STORE_UNAVAILABLE else 403, reason)

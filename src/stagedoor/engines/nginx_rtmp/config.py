@@ -5,6 +5,7 @@ No log that is switched on here writes a query string: that is where tokens trav
 
 from pathlib import Path
 from string import Template
+from typing import Final
 
 _RTMP = Template("""\
 rtmp {
@@ -29,7 +30,7 @@ _APPLICATION = Template("""\
             on_publish_done $hook_url;
             on_play_done    $hook_url;
             hls on;
-            hls_path $hls_path;
+            hls_path $hls_path/$directory;
             hls_nested on;
             hls_fragment 1s;
             hls_playlist_length 8s;
@@ -41,7 +42,8 @@ _HTTP_SERVER = Template("""\
         # Each playlist and each segment is asked for. With a token: /hls/~TOKEN/NAME/index.m3u8
         location ~ ^/hls/(?:~[^/]+/)?(?<stagedoor_file>.+)$$ {
             auth_request /_stagedoor;
-            alias $hls_path/$$stagedoor_file;
+            root $hls_path;
+            try_files $found =404;
             types { application/vnd.apple.mpegurl m3u8; video/mp2t ts; }
             add_header Cache-Control no-cache always;
             add_header Access-Control-Allow-Origin * always;
@@ -83,8 +85,9 @@ $http_server
 }
 """)
 
-APPLICATIONS = ("live", "v2/pub")
-"""Where encoders publish: `rtmp://HOST/live/NAME`, and `rtmp://HOST/v2/pub/NAME` as in the compatible API."""
+APPLICATIONS: Final = {"live": "live", "v2/pub": "pub"}
+"""Where encoders publish (`rtmp://HOST/live/NAME`, and `rtmp://HOST/v2/pub/NAME` as in the compatible API), and the
+directory of each for HLS: nginx-rtmp takes no directory twice."""
 
 
 def snippet(
@@ -95,7 +98,7 @@ def snippet(
         "# Into nginx.conf, beside the http block. worker_processes must be 1: nginx-rtmp keeps its state per worker.\n"
         + _rtmp(hook_url, rtmp_listen, hls_path)
         + "\n# Into the http block.\n"
-        + _HTTP_SERVER.substitute(hook_url=hook_url, hls_listen=hls_listen, hls_path=hls_path)
+        + _http_server(hook_url, hls_listen, hls_path)
     )
 
 
@@ -110,12 +113,18 @@ def whole(hook_url: str, *, run: Path, rtmp_listen: str, hls_listen: str, module
         user=f"user {user};" if user is not None else "",
         run=run,
         rtmp=_rtmp(hook_url, rtmp_listen, hls_path),
-        http_server=_HTTP_SERVER.substitute(hook_url=hook_url, hls_listen=hls_listen, hls_path=hls_path),
+        http_server=_http_server(hook_url, hls_listen, hls_path),
     )
 
 
 def _rtmp(hook_url: str, rtmp_listen: str, hls_path: str) -> str:
     applications = "\n".join(
-        _APPLICATION.substitute(name=name, hook_url=hook_url, hls_path=hls_path) for name in APPLICATIONS
+        _APPLICATION.substitute(name=name, directory=directory, hook_url=hook_url, hls_path=hls_path)
+        for name, directory in APPLICATIONS.items()
     )
     return _RTMP.substitute(rtmp_listen=rtmp_listen, applications=applications)
+
+
+def _http_server(hook_url: str, hls_listen: str, hls_path: str) -> str:
+    found = " ".join(f"/{directory}/$stagedoor_file" for directory in APPLICATIONS.values())
+    return _HTTP_SERVER.substitute(hook_url=hook_url, hls_listen=hls_listen, hls_path=hls_path, found=found)

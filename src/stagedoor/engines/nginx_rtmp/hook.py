@@ -14,9 +14,10 @@ import re
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
-from stagedoor.engines.dialect import Answer, HookCall, split_path
-from stagedoor.model.access import Action, Protocol
-from stagedoor.model.decision import Decision, Reason
+from stagedoor.engines.dialect import Answer, Headers, stream_of
+from stagedoor.model.access import Access, Action, Protocol
+from stagedoor.model.decision import ALLOWING, Reason
+from stagedoor.model.ids import NOWHERE, StreamId
 from stagedoor.service.authorize import Attempt, Notice
 
 _ACTIONS: Final = {"publish": Action.PUBLISH, "play": Action.SUBSCRIBE}
@@ -27,17 +28,17 @@ _HLS: Final = re.compile(
     r"/hls/(?:~(?P<token>[A-Za-z0-9_-]+)/)?(?P<name>[^?]+)/[A-Za-z0-9_-]+\.(?:m3u8|ts)(?:\?(?P<query>.*))?"
 )
 
-_ALLOWED: Final = Answer(200, "ok")
+_RTMP: Final = Protocol.RTMP
 
 
 class NginxRtmp:
     """The dialect of nginx-rtmp."""
 
-    def read(self, call: HookCall) -> Attempt | Notice:
-        """Understand a notify call, or an `auth_request` where the path is `/hls`."""
-        if call.path == "hls":
-            return _read_hls(call)
-        form = _first_fields(call.body)
+    def read(self, path: str, headers: Headers, body: bytes, hook_secret: str) -> Attempt | Notice:
+        """Understand a notify call, or an `auth_request` where the path is `hls`."""
+        if path == "hls":
+            return _read_hls(headers)
+        form = _first_fields(body)
         event = form.get("call", "")
         session, client_ip = form.get("clientid", ""), form.get("addr", "")
         action = _ACTIONS.get(event)
@@ -51,38 +52,40 @@ class NginxRtmp:
         if action is Action.SUBSCRIBE and _is_relay(form):
             return Notice("relay", Reason.OK_ENGINE, session=session)
         name = form.get("name", "")
-        account, stream = split_path(name if _NAME.fullmatch(name) else "")
-        token = form.get("token") or form.get("t") or ""
-        return Attempt(action, account, stream, token, Protocol.RTMP, client_ip, session)
+        access = Access(action, _stream_of(name), _RTMP, client_ip)
+        return Attempt(access, form.get("token") or form.get("t") or "", session)
 
-    def answer(self, decision: Decision) -> Answer:
-        """Write a decision: 200, 403, or 503 when the fault is ours."""
-        if decision.allowed:
-            return _ALLOWED
-        return Answer(503 if decision.reason is Reason.STORE_UNAVAILABLE else 403, decision.reason)
+    def answer(self, reason: Reason) -> Answer:
+        """Write 200, 403, or 503 when the fault is ours."""
+        if reason in ALLOWING:
+            return Answer(200, "ok")
+        return Answer(503 if reason is Reason.STORE_UNAVAILABLE else 403, reason)
 
 
-def _read_hls(call: HookCall) -> Attempt | Notice:
+def _stream_of(name: str) -> StreamId:
+    return stream_of(name) if _NAME.fullmatch(name) else NOWHERE
+
+
+def _read_hls(lines: Headers) -> Attempt | Notice:
     """Read `auth_request`'s sub-request: the viewer's own URI is in a header, and with it the token.
 
     The token stands before the name (`/hls/~TOKEN/NAME/index.m3u8`), so that the relative addresses in a playlist keep
     it, or in the query, where it counts for that one request.
     """
-    headers = dict(call.headers)
+    headers = dict(lines)
     uri = headers.get(b"x-original-uri", b"").decode("latin-1")
     match = _HLS.fullmatch(uri)
     client_ip = headers.get(b"x-real-ip", b"").decode("latin-1")
     if match is None:
         return Notice("hls", Reason.REQUEST_MALFORMED, client_ip)
     name = unquote(match["name"])
-    account, stream = split_path(name if _NAME.fullmatch(name) else "")
+    stream = _stream_of(name)
     query = _first_fields((match["query"] or "").encode())
-    token = match["token"] or query.get("token") or query.get("t") or ""
     origin = headers.get(b"origin")
-    return Attempt(
-        Action.SUBSCRIBE, account, stream, token, Protocol.HLS, client_ip,
-        origin=origin.decode("latin-1") if origin is not None else None,
-    )  # fmt: skip
+    access = Access(
+        Action.SUBSCRIBE, stream, Protocol.HLS, client_ip, origin.decode("latin-1") if origin is not None else None
+    )
+    return Attempt(access, match["token"] or query.get("token") or query.get("t") or "")
 
 
 def _first_fields(body: bytes) -> dict[str, str]:

@@ -1,0 +1,210 @@
+"""`stagedoor up` as a newcomer meets it, and the README's tour, run as written."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+STAGEDOOR = str(ROOT / ".venv/bin/stagedoor")
+Until = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def ports() -> dict[str, str]:
+    """Three free ports, as settings."""
+    found = {}
+    for name in ("PORT", "RTMP_PORT", "HLS_PORT"):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            found[f"STAGEDOOR_{name}"] = str(probe.getsockname()[1])
+    return found
+
+
+@contextmanager
+def running(folder: Path, ports: dict[str, str], until: Until) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `stagedoor up` in `folder`; give the process and what it printed; end it with Ctrl-C."""
+    output = folder / "up.txt"
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            [STAGEDOOR, "up"], cwd=folder, env={**os.environ, **ports}, stdout=stream, stderr=stream, text=True
+        )
+    try:
+        until(lambda: "Ctrl-C ends" in output.read_text() or process.poll() is not None or None, seconds=30)
+        yield process, output.read_text()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+
+
+def value(text: str, name: str) -> str:
+    """Return what stands after `name` in the printed lines."""
+    found = re.search(rf"^ *{name} +(\S+)", text, re.M)
+    assert found is not None, text
+    return found[1]
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that `pid` started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_free(port: str) -> bool:
+    """Tell whether nothing listens on `port`."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+def test_up_prints_what_works_ends_with_ctrl_c_and_finds_its_data_again(
+    tmp_path: Path, ports: dict[str, str], until: Until
+) -> None:
+    """The printed ffmpeg command publishes, the printed ffprobe command sees it; Ctrl-C ends all; again, the same data."""
+    with running(tmp_path, ports, until) as (process, text):
+        token, account = value(text, "publish token"), value(text, "account id")
+        assert re.fullmatch(r"[0-9a-f]{64}", token)
+        assert value(text, "API secret").startswith("sds_")
+        publish = next(line for line in text.splitlines() if line.strip().startswith("ffmpeg"))
+        watch = next(line for line in text.splitlines() if line.strip().startswith("ffprobe"))
+        encoder = subprocess.Popen(["sh", "-c", f"exec {publish.strip()}"], stdin=subprocess.DEVNULL)
+        try:
+            seen = until(lambda: (shown := output_of(watch)) and "codec_name=h264" in shown and shown, seconds=25)
+            assert "width=640" in seen
+        finally:
+            encoder.terminate()
+            encoder.wait(timeout=20)
+        started = children(process.pid)
+        assert len(started) == 2
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+        assert all(is_free(port) for port in ports.values())
+    with running(tmp_path, ports, until) as (_, text):
+        assert value(text, "publish token") == token
+        assert value(text, "account id") == account
+        assert value(text, "API secret").startswith("sds_")
+    assert (tmp_path / "var/first-account.json").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "var/keyring.json").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "var/nginx/nginx.conf").stat().st_mode & 0o077 == 0
+
+
+def output_of(command: str) -> str | None:
+    """Run a printed command; None when it fails."""
+    result = subprocess.run(["sh", "-c", command.strip()], capture_output=True, text=True, timeout=30)
+    return result.stdout if result.returncode == 0 else None
+
+
+def failed(folder: Path, environment: dict[str, str], *wrapper: str) -> str:
+    """Run `stagedoor up` where it cannot work; see that it fails with one line, and return that."""
+    result = subprocess.run(
+        [*wrapper, STAGEDOOR, "up"], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert result.returncode not in {0, 2}
+    lines = [line for line in result.stderr.splitlines() if " INFO " not in line]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("name", ["PORT", "RTMP_PORT", "HLS_PORT"])
+def test_a_taken_port_is_one_clear_line(tmp_path: Path, ports: dict[str, str], name: str) -> None:
+    """Whichever port is taken: one line names it and says what to do, and nothing is left running."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1])
+        line = failed(tmp_path, {**ports, f"STAGEDOOR_{name}": number})
+    assert number in line
+    assert f"STAGEDOOR_{name}" in line
+    assert all(is_free(port) for port in ports.values())
+
+
+def test_a_read_only_disk_is_one_clear_line(tmp_path: Path, ports: dict[str, str]) -> None:
+    """Where nothing can be written, one line says so."""
+    if os.geteuid() == 0:
+        wrapper = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o ro none . && cd "$PWD" && exec "$@"', "sh"]
+        line = failed(tmp_path, ports, *wrapper)
+    else:
+        tmp_path.chmod(0o500)
+        line = failed(tmp_path, ports)
+    assert "cannot write var" in line
+    assert "choose a directory you can write" in line
+
+
+def test_without_nginx_the_authority_runs_alone_and_says_so(tmp_path: Path, ports: dict[str, str], until: Until) -> None:
+    """On a machine without nginx's RTMP module `up` runs the authority, says so, and how to connect a server."""
+    unprivileged = [] if os.geteuid() == 0 else ["--map-root-user"]
+    hide = "mount --bind /dev/null /usr/sbin/nginx && " + 'exec "$@"'
+    output = tmp_path / "alone.txt"
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            ["unshare", "--mount", *unprivileged, "sh", "-c", hide, "sh", STAGEDOOR, "up"],
+            cwd=tmp_path, env={**os.environ, **ports}, stdout=stream, stderr=stream,
+        )  # fmt: skip
+    try:
+        until(lambda: "Ctrl-C ends" in output.read_text() or None, seconds=30)
+        assert "runs alone" in output.read_text()
+        assert "stagedoor engine add nginx-rtmp" in output.read_text()
+        assert len(children(process.pid)) == 1
+        assert is_free(ports["STAGEDOOR_RTMP_PORT"])
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+
+
+def test_setup_without_a_package_manager(tmp_path: Path) -> None:
+    """Without apt-get, what `up` cannot install it does without, and says so; what tests need is an error."""
+    copy = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".git", "var", ".venv", "*cache*")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    hide = " && ".join(f"mount --bind /dev/null {path}" for path in ("/usr/bin/apt-get", "/usr/sbin/nginx"))
+    unprivileged = [] if os.geteuid() == 0 else ["--map-root-user"]
+
+    def setup(purpose: str) -> subprocess.CompletedProcess[str]:
+        script = f"{hide} && exec sh scripts/setup.sh {purpose}"
+        command = ["unshare", "--mount", *unprivileged, "sh", "-c", script]
+        return subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120)
+
+    run = setup("run")
+    assert run.returncode == 0, run.stderr
+    assert "the authority runs alone" in run.stderr
+    test = setup("test")
+    assert test.returncode != 0
+    assert "nginx libnginx-mod-rtmp" in test.stderr
+
+
+def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path, ports: dict[str, str], until: Until) -> None:
+    """Every command of the five-minute tour, with only the ports replaced, does what the text says."""
+    text = (ROOT / "README.md").read_text()
+    tour = text.partition("## Five-minute tour")[2].partition("## Use it from scripts")[0]
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", tour, re.S))
+    for default, name in (("8080", "PORT"), ("1935", "RTMP_PORT"), ("8088", "HLS_PORT")):
+        script = script.replace(f":{default}", f":{ports[f'STAGEDOOR_{name}']}")
+    script = script.replace(".venv/bin/stagedoor", STAGEDOOR)
+    with running(tmp_path, ports, until):
+        started = time.monotonic()
+        result = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p)' EXIT\n{script}"], cwd=tmp_path,
+            env={**os.environ, **ports}, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert time.monotonic() - started < 300
+    assert "refused, as it should be" in result.stdout
+    assert "codec_name=h264" in result.stdout
+    assert "REFUSED: stream_not_granted" in result.stdout
+    assert '{"status":"success","data":true}' in result.stdout
+    assert "refused, at once" in result.stdout
+    last = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{"at"')]
+    assert last[-1]["reason"] == "token_revoked"
+    assert "authHTTPAddress: http://127.0.0.1:" in result.stdout
+    assert "on_publish " in result.stdout
