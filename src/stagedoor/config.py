@@ -101,7 +101,7 @@ def load(environment: Mapping[str, str], **given: Any) -> Settings:
 
 def _read(variable: str, kind: Any, text: str) -> Any:
     if kind in (int, "int"):
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise ConfigError(f"{variable} is {text!r}; write a whole number")
         return int(text)
     return Path(text) if kind in (Path, "Path") else text

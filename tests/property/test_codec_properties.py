@@ -20,18 +20,18 @@ from stagedoor.tokens.opaque import parse_opaque
 KEYRING = Keyring.generate()
 
 numbers = st.integers(-(2**63), 2**63 - 1)
-texts = st.text(max_size=20)
-lists = st.lists(texts, max_size=3).map(tuple)
+texts = st.text(max_size=8)
+lists = st.lists(texts, max_size=2).map(tuple)
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | numbers | st.floats(allow_nan=False, allow_infinity=False) | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=4,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=3,
 )
-json_objects = st.dictionaries(texts, json_values, max_size=3)
+json_objects = st.dictionaries(texts, json_values, max_size=2)
 terms = st.builds(
     TokenTerms,
     label=texts,
-    streams=st.lists(st.builds(StreamPattern, texts, st.booleans()), max_size=4).map(tuple),
+    streams=st.lists(st.builds(StreamPattern, texts, st.booleans()), max_size=2).map(tuple),
     active=st.booleans(),
     not_before=st.none() | numbers,
     expires_at=st.none() | numbers,

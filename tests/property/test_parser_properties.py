@@ -26,11 +26,11 @@ from stagedoor.tokens.patterns import check_pattern
 anything = st.text(st.characters(exclude_categories=()), max_size=100)
 """Lone surrogates too."""
 
-plain = st.text(max_size=60)
+plain = st.text(max_size=20)
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | plain,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(plain, inner, max_size=3),
-    max_leaves=5,
+    max_leaves=4,
 )
 SCHEMAS: list[type[Any]] = [
     schemas.CreatePublishToken,
@@ -237,7 +237,7 @@ def _parse(body: bytes, schema: type[Any], names: dict[str, str]) -> None:
         assert isinstance(parsed, schema)
 
 
-bodies = st.dictionaries(st.sampled_from(FIELDS) | plain, json_values, max_size=8)
+bodies = st.dictionaries(st.sampled_from(FIELDS) | plain, json_values, max_size=5)
 renamings = st.sampled_from([{}, dict(schemas.V1_NAMES)])
 
 
@@ -250,9 +250,6 @@ def test_token_api_bodies_raise_only_invalid_input(body: bytes, schema: type[Any
     _parse(body, schema, names)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="edge/millicast/schemas.py:161: UnicodeDecodeError and RecursionError are not caught"
-)
 @given(st.binary(), st.sampled_from(SCHEMAS), renamings)
 @example(b'"\xff"', SCHEMAS[0], {})
 @example(b"[" * 100_000, SCHEMAS[0], {})

@@ -29,20 +29,21 @@ accounts = st.sampled_from([AccountId("a"), AccountId("b"), AccountId("")])
 names = st.sampled_from(["show", "show/1", "cam-1", "x"])
 patterns = st.sampled_from([compile_pattern(text) for text in ("show.*", "cam-[0-9]", "(x|y)", ".*")])
 addresses = st.one_of(
-    st.sampled_from(["192.0.2.1", "192.0.3.1", "::ffff:192.0.2.1", "2001:db8::1", "", "010.0.0.1"]), st.text(max_size=9)
+    st.sampled_from(["192.0.2.1", "192.0.3.1", "::ffff:192.0.2.1", "2001:db8::1", "", "010.0.0.1"]), st.text(max_size=3)
 )
 networks = st.sampled_from(
     [parse_network(text) for text in ("192.0.2.0/24", "192.0.2.1", "0.0.0.0/0", "::/0", "2001:db8::/32")]
 )
 instants = st.integers(0, 40)
-times = st.one_of(instants, st.floats(0, 40))
+times = st.one_of(instants, instants.map(lambda at: at - 0.001))
 known: st.SearchStrategy[Caveat] = st.one_of(
     st.builds(NotBefore, instants),
     st.builds(ExpiresAt, instants),
-    st.builds(ClientAddresses, st.lists(networks, max_size=3).map(tuple)),
+    st.builds(ClientAddresses, st.lists(networks, max_size=2).map(tuple)),
 )
 unknown: st.SearchStrategy[Caveat] = st.one_of(
-    st.builds(Unjudged, st.text(max_size=5)), st.builds(Newer, st.integers()).map(lambda newer: cast("Caveat", newer))
+    st.builds(Unjudged, st.just("allowedOrigins")),
+    st.builds(Newer, st.integers()).map(lambda newer: cast("Caveat", newer)),
 )
 caveats = st.one_of(known, known, known, unknown)
 tokens = st.builds(
@@ -52,10 +53,10 @@ tokens = st.builds(
     st.builds(
         Grant,
         st.lists(st.sampled_from(list(Action)), unique=True).map(tuple),
-        st.lists(names, max_size=3).map(tuple),
+        st.lists(names, max_size=2).map(tuple),
         st.lists(patterns, max_size=1).map(tuple),
     ),
-    st.lists(known, max_size=3).map(tuple),
+    st.lists(known, max_size=2).map(tuple),
 )
 accesses = st.builds(
     Access,

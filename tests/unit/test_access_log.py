@@ -177,7 +177,6 @@ def test_a_disk_that_takes_nothing_is_counted(
     assert [line.get("dropped") for line in _lines(path)] == [None, 1]
 
 
-@pytest.mark.xfail(strict=True, reason="store/access_log.py:78: what os.write did not take is neither kept nor counted")
 def test_a_disk_that_takes_a_part_is_counted(
     log: AccessLogFile, path: Path, file_size_limit: Callable[[int], None]
 ) -> None:
@@ -200,7 +199,6 @@ def test_a_disk_that_takes_a_part_is_counted(
     assert whole + dropped == 3
 
 
-@pytest.mark.xfail(strict=True, reason="store/access_log.py:95: the old file is closed before the new one is open")
 def test_the_log_recovers_when_its_directory_comes_back(log: AccessLogFile, path: Path) -> None:
     """A failure to open it anew is counted, and is over when the cause is."""
     away = path.parent.with_name("away")

@@ -318,7 +318,6 @@ async def test_capacity_bounds_everything_that_is_kept(capacity: int) -> None:
         assert world.view.publishers(ACCT, f"n{number}") == ()
 
 
-@pytest.mark.xfail(strict=True, reason="cluster/view.py:137: a stream kept twice is counted twice")
 async def test_a_stream_that_is_loaded_again_takes_no_more_room() -> None:
     """Two viewers of one stream load it at once: it is one stream, and pushes no other one out."""
     world = World(capacity=2)

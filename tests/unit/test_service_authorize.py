@@ -342,7 +342,6 @@ async def test_every_write_counts_from_the_next_decision_on(world: World) -> Non
     assert await world.ask(renewed) is Reason.TOKEN_REVOKED
 
 
-@pytest.mark.xfail(strict=True, reason="service/authorize.py, _from_store: the view is not asked again after the read")
 async def test_a_cold_decision_does_not_let_in_after_the_revocation_has_returned(world: World) -> None:
     """Read, then revoked (`revoke` has returned: no worker lets it in), then decided."""
     token = await world.issue()

@@ -125,7 +125,6 @@ def test_file_names_with_odd_characters(tmp_path: Path, name: str) -> None:
     assert sqlite_version(tmp_path / name) == migrate.HEAD
 
 
-@pytest.mark.xfail(strict=True, reason="store/migrate.py:26,52, store/sqlite.py:12: a path is pasted into a URL")
 def test_a_file_name_with_a_question_mark(tmp_path: Path) -> None:
     """What follows it is part of the name, not a query."""
     migrate_sqlite(tmp_path / "a?b.db")

@@ -163,9 +163,6 @@ def test_a_key_name_has_up_to_255_bytes(length: int) -> None:
     assert keyring.unseal(keyring.seal(Secret("s"), "p"), "p").reveal() == "s"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="tokens/keyring.py:43: a name of 256 bytes loads, and then seal raises ValueError"
-)
 def test_a_longer_key_name_is_a_damaged_keyring() -> None:
     """What cannot seal is refused when it is loaded, not when the first token is made."""
     with pytest.raises(ConfigError):

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ async def issue(admin: TokenAdmin, account: AccountId, body: dict[str, Any]) -> 
     kind = TokenKind(body.pop("kind"))
     schema = schemas.CreatePublishToken if kind is TokenKind.PUBLISH else schemas.CreateSubscribeToken
     parsed: schemas.CreateToken = schemas.parse(json.dumps({"label": "scenario", **body}).encode(), schema)
-    return await admin.issue(account, kind, terms_of(parsed, admin.now()))
+    return await admin.issue(account, kind, partial(terms_of, parsed))
 
 
 async def change(

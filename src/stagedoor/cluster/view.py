@@ -133,8 +133,9 @@ class CachedView:
             if self._streams >= self._capacity:
                 self._publishers.clear()
                 self._streams = 0
-            self._publishers.setdefault(read.account, {})[name] = publishers
-            self._streams += 1
+            streams = self._publishers.setdefault(read.account, {})
+            self._streams += name not in streams
+            streams[name] = publishers
 
     def _evict(self, change: Change) -> None:
         if change.kind is ChangeKind.TOKEN:

@@ -77,7 +77,13 @@ def _saw_caveat(caveat: Caveat, access: Access, now: float) -> str:
             return f"address {access.client_ip or '(none)'} against {len(networks)} allowed network(s)"
         case Unjudged(setting):
             return f"{setting} is set, and this version cannot judge it"
+        case _:
+            # No type that is known comes here; one that is added and forgotten is refused, and must be told of.
+            return f"a condition this version cannot judge ({type(caveat).__name__})"
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return f"{seconds:.0f} s since 1970"

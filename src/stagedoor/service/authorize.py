@@ -22,6 +22,7 @@ _ABSENT: Final = TokenFacts(None, TokenState.ABSENT)
 _MALFORMED: Final = TokenFacts(None, TokenState.MALFORMED)
 _NO_ACCOUNT: Final = AccountId("")
 _SUBSCRIBE: Final = Action.SUBSCRIBE
+_MOST_READS: Final = 5
 _TOKEN_MISSING: Final = Reason.TOKEN_MISSING
 
 
@@ -110,17 +111,24 @@ class Authorizer:
     async def _from_store(self, engine: Engine, attempt: Attempt) -> Decision:
         """Decide with one read of the store, which `from_memory` found to be needed.
 
+        A write that was announced while the store was read asks for another read, so that no decision is made from a state
+        older than a write that has returned, even one that returned after the question came. Under an endless stream of
+        writes the last read decides: it was made after the question came.
+
         Raises: Unavailable.
         """
         stream, token_text = attempt.access.stream, attempt.unverified_token
         value = parse_opaque(token_text) if token_text else None
         account = stream.account or engine.account
-        facts, publishers, revision = await self._view.load(
-            self._digest(value) if value is not None else None,
-            account,
-            stream.name,
-            with_publishers=attempt.access.action is _SUBSCRIBE,
-        )
+        digest = self._digest(value) if value is not None else None
+        watching = attempt.access.action is _SUBSCRIBE
+        view = self._view
+        for _ in range(_MOST_READS):
+            facts, publishers, revision = await view.load(digest, account, stream.name, with_publishers=watching)
+            if view.behind():
+                await view.catch_up()
+            if revision >= view.revision:
+                break
         if value is None:
             facts = _MALFORMED if token_text else _ABSENT
         return self._decide(engine, attempt, account, facts, publishers, revision)

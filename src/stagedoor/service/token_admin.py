@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from stagedoor.model.addresses import parse_network
 from stagedoor.model.errors import InvalidInput
@@ -17,6 +18,10 @@ MAX_LABEL = 128
 """Longest label, in characters."""
 
 ChangeTerms = Callable[[TokenTerms], TokenTerms]
+MakeTerms = Callable[[int], TokenTerms]
+
+LATEST: Final = 253_402_300_799
+"""The last second that a date can name (9999-12-31T23:59:59Z), in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +41,13 @@ class TokenAdmin:
         self._keyring = keyring
         self._clock = clock
 
-    def now(self) -> int:
-        """Return the present as whole seconds since the epoch: what a lifetime in seconds counts from."""
-        return int(self._clock())
-
-    async def issue(self, account: AccountId, kind: TokenKind, terms: TokenTerms) -> IssuedToken:
-        """Make a token.
+    async def issue(self, account: AccountId, kind: TokenKind, terms: TokenTerms | MakeTerms) -> IssuedToken:
+        """Make a token, from terms or from what makes them of the present (seconds since the epoch).
 
         Raises: InvalidInput when the terms cannot be right.
         """
+        now = int(self._clock())
+        terms = terms if isinstance(terms, TokenTerms) else terms(now)
         check_terms(terms)
         secret = new_token()
         record = await self._store.add_token(
@@ -54,7 +57,7 @@ class TokenAdmin:
                 terms=terms,
                 digest=self._digest(secret),
                 seal=lambda token_id: self._keyring.seal(secret, _place(token_id)),
-                added_on=self.now(),
+                added_on=now,
             )
         )
         return IssuedToken(record, secret)
@@ -97,7 +100,7 @@ class TokenAdmin:
 
         Raises: NotFound.
         """
-        await self._store.revoke_token(account, kind, token_id, self.now())
+        await self._store.revoke_token(account, kind, token_id, int(self._clock()))
 
     def _opened(self, record: TokenRecord) -> IssuedToken:
         return IssuedToken(record, self._keyring.unseal(record.sealed, _place(record.id)))
@@ -120,7 +123,13 @@ def check_terms(terms: TokenTerms) -> None:
     for pattern in terms.streams:
         check_pattern(pattern)
     for text in terms.allowed_addresses:
-        parse_network(text)
+        try:
+            parse_network(text)
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field="allowedIpAddresses") from None
+    for name, instant in (("notBefore", terms.not_before), ("expires", terms.expires_at)):
+        if instant is not None and not 0 <= instant <= LATEST:
+            raise InvalidInput(f"{name} lies outside the years 1970 to 9999", field=name)
     if terms.allowed_addresses and terms.bind_ips_on_usage:
         raise InvalidInput("set allowedIpAddresses or bindIpsOnUsage, not both", field="bindIpsOnUsage")
     if terms.allowed_countries and terms.denied_countries:

@@ -44,6 +44,7 @@ class AccessLogFile:
         self._allowed: deque[AccessEvent] = deque()
         self._refused: deque[AccessEvent] = deque()
         self._dropped = 0
+        self._torn = False
 
     def record(self, event: AccessEvent) -> None:
         """Take note of one decision."""
@@ -74,14 +75,27 @@ class AccessLogFile:
         lines = [_line(event) for event in events]
         if dropped:
             lines.append(_encode({"at": _time(time.time()), "dropped": dropped}))
-        try:
-            self._reopen_if_moved()
-            os.write(self._file, b"\n".join(lines) + b"\n")
-        except OSError as error:
-            _log.error("the access log cannot be written: %s; %d events lost", error.strerror, len(events) + dropped)
-            self._dropped += len(events) + dropped
+        written, cause = self._write(lines)
+        if written < len(lines):
+            lost = len(events) - min(written, len(events)) + dropped
+            _log.error("the access log cannot be written: %s; %d events lost", cause, lost)
+            self._dropped += lost
             return False
         return bool(self._refused or self._allowed)
+
+    def _write(self, lines: list[bytes]) -> tuple[int, str]:
+        """Append lines; return how many arrived whole, and why not more."""
+        content = b"".join(line + b"\n" for line in lines)
+        try:
+            self._reopen_if_moved()
+            if self._torn:
+                content = b"\n" + content
+            size = os.write(self._file, content)
+        except OSError as error:
+            return 0, error.strerror or "unknown"
+        # A disk that fills up may take a part: what follows then begins on a line of its own.
+        self._torn = not content[:size].endswith(b"\n") if size else self._torn
+        return (len(lines), "") if size == len(content) else (content[:size].count(b"\n"), "the disk took a part")
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -92,8 +106,9 @@ class AccessLogFile:
         except FileNotFoundError:
             current = 0
         if current != os.fstat(self._file).st_ino:
+            opened = self._open()
             os.close(self._file)
-            self._file = self._open()
+            self._file, self._torn = opened, False
 
 
 class _Line(msgspec.Struct):

@@ -6,7 +6,7 @@ Alembic is loaded only when there is something to do: a start must not wait for 
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import URL, create_engine, inspect, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from stagedoor.model.errors import ConfigError
@@ -23,14 +23,18 @@ def sqlite_version(path: Path) -> str | None:
     """
     if not path.exists():
         return None
-    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
+    engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
     try:
         with engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    except OperationalError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.orig}; check its permissions and those of its directory"
+        ) from None
     except SQLAlchemyError:
-        raise ConfigError(f"{path} cannot be read as a database; restore it from a backup") from None
+        raise ConfigError(f"{path} is not a database, or damaged; restore it from a backup") from None
     finally:
         engine.dispose()
 
@@ -49,7 +53,7 @@ def migrate_sqlite(path: Path) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
+    engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
     own_transactions(engine)
     try:
         with engine.begin() as connection:

@@ -35,6 +35,8 @@ from stagedoor.store.codec import distinct, publisher_names, record_of, write_te
 
 _log = logging.getLogger(__name__)
 
+_LARGEST_ID: Final = 2**63 - 1
+
 KEPT_CHANGES: Final = 10_000
 """How many revisions back a view can catch up step by step; further behind, it starts afresh."""
 
@@ -366,6 +368,8 @@ async def _find_token(
     connection: AsyncConnection, account: AccountId, kind: TokenKind, token_id: TokenId
 ) -> TokenRecord:
     c = schema.token.c
+    if not 0 < token_id <= _LARGEST_ID:
+        raise NotFound(f"No {kind} token with id: {token_id}", field="tokenId")
     query = select(schema.token).where(
         c.id == token_id, c.account_id == account, c.kind == kind, c.revoked_at.is_(None)
     )

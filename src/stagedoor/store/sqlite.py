@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import URL, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 
 def sqlite_engines(path: Path) -> tuple[AsyncEngine, AsyncEngine]:
     """Return the engine for reads and the one for writes on the file at `path`."""
-    url = f"sqlite+aiosqlite:///{path}"
+    url = URL.create("sqlite+aiosqlite", database=str(path))
     reader = create_async_engine(url, hide_parameters=True, isolation_level="AUTOCOMMIT", pool_size=4, max_overflow=4)
     writer = create_async_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
     for engine in (reader, writer):

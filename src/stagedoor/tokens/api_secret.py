@@ -5,6 +5,7 @@ defence. Only a keyed digest is kept, so a secret is shown once, when it is made
 """
 
 import os
+import re
 import zlib
 from typing import Final
 
@@ -12,6 +13,7 @@ from stagedoor.model.secret import Secret
 from stagedoor.tokens.keyring import base64url
 
 PREFIX: Final = "sds_"
+_FORM: Final = re.compile(rf"{PREFIX}(?P<body>[A-Za-z0-9_-]{{43}})(?P<checksum>[A-Za-z0-9_-]{{6}})")
 
 
 def new_api_secret() -> Secret:
@@ -27,4 +29,5 @@ def checksum(body: str) -> str:
 
 def is_api_secret(text: str) -> bool:
     """Tell whether `text` has the form of an API secret, checksum included."""
-    return text.startswith(PREFIX) and len(text) == len(PREFIX) + 49 and checksum(text[4:47]) == text[47:]
+    match = _FORM.fullmatch(text)
+    return match is not None and checksum(match["body"]) == match["checksum"]

@@ -40,7 +40,8 @@ class Keyring:
 
         Raises: ConfigError for a key of another length or a `seal_with` that names none.
         """
-        if any(len(key) != KEY_BYTES for key in (digest_key, *sealing_keys.values())) or seal_with not in sealing_keys:
+        lengths = {len(key) for key in (digest_key, *sealing_keys.values())}
+        if lengths != {KEY_BYTES} or seal_with not in sealing_keys or any(len(_utf8(k)) > 255 for k in sealing_keys):
             raise ConfigError("the keyring is damaged; restore it from the backup that was made with the database")
         self._digest_key = digest_key
         self._keyed = hashlib.blake2b(digest_size=32, key=digest_key)
@@ -105,6 +106,10 @@ class Keyring:
     def __repr__(self) -> str:
         """Show which keys there are, never a key."""
         return f"Keyring(sealing_keys={sorted(self._keys)}, seal_with={self._seal_with!r})"
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode(errors="replace")
 
 
 def base64url(data: bytes) -> str:

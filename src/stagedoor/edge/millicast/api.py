@@ -1,13 +1,13 @@
 """The routes of the compatible Token API: `/api/publish_token`, `/api/subscribe_token`, their version 2 updates."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Any, Final
 
 from litestar import Request, Router, delete, get, patch, post, put
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.params import Parameter
 from litestar.types import ControllerRouterHandler
 
 from stagedoor.edge.millicast import schemas
@@ -29,6 +29,10 @@ _CREATE: Final[Mapping[TokenKind, type[schemas.CreateToken]]] = {
 _UPDATE: Final[Mapping[TokenKind, type[schemas.UpdateToken]]] = {
     TokenKind.PUBLISH: schemas.UpdatePublishToken,
     TokenKind.SUBSCRIBE: schemas.UpdateToken,
+}
+_UPDATE_V1: Final[Mapping[TokenKind, type[schemas.UpdateToken]]] = {
+    TokenKind.PUBLISH: schemas.UpdatePublishTokenV1,
+    TokenKind.SUBSCRIBE: schemas.UpdateTokenV1,
 }
 
 
@@ -60,26 +64,22 @@ def _token_routes(tokens: TokenAdmin, kind: TokenKind) -> Sequence[ControllerRou
     @post(path, status_code=200, name=f"create_{kind}_token")
     async def create(request: Http) -> dict[str, object]:
         body = schemas.parse(await request.body(), _CREATE[kind])
-        return success(token_body(await tokens.issue(request.user, kind, terms_of(body, tokens.now())), version=1))
+        return success(token_body(await tokens.issue(request.user, kind, partial(terms_of, body)), version=1))
 
     @get(f"{path}/{{token_id:int}}", name=f"read_{kind}_token")
     async def read(request: Http, token_id: int) -> dict[str, object]:
         return success(token_body(await tokens.read(request.user, kind, TokenId(token_id)), version=1))
 
     @get(f"{path}/list", name=f"list_{kind}_tokens")
-    async def list_(
-        request: Http,
-        page: Annotated[int, Parameter(ge=1, le=2147483647)],
-        items_on_page: Annotated[int, Parameter(query="itemsOnPage", ge=1, le=100)],
-        sort_by: Annotated[SortBy, Parameter(query="sortBy")] = SortBy.NAME,
-        is_descending: Annotated[bool, Parameter(query="isDescending")] = False,
-    ) -> dict[str, object]:
-        found = await tokens.list(request.user, kind, Page(page, items_on_page, sort_by, is_descending))
+    async def list_(request: Http) -> dict[str, object]:
+        asked = schemas.parse_query(request.query_params.dict(), schemas.ListTokens)
+        page = Page(asked.page, asked.items_on_page, asked.sort_by or SortBy.NAME, asked.is_descending)
+        found = await tokens.list(request.user, kind, page)
         return success([token_body(issued, version=1) for issued in found])
 
     @put(f"{path}/{{token_id:int}}", name=f"update_{kind}_token_v1")
     async def update_v1(request: Http, token_id: int) -> dict[str, object]:
-        body = schemas.parse(await request.body(), _UPDATE[kind], schemas.V1_NAMES)
+        body = schemas.parse(await request.body(), _UPDATE_V1[kind], schemas.V1_NAMES)
         return success(await _update(tokens, request.user, kind, TokenId(token_id), body, version=1))
 
     @put(f"/v2{path}/{{token_id:int}}", name=f"update_{kind}_token_v2")

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException
 
+from stagedoor.edge.millicast.schemas import InvalidQuery
 from stagedoor.model.errors import (
     Conflict,
     InvalidInput,
@@ -38,24 +39,20 @@ def success(data: object) -> dict[str, object]:
 
 def on_stagedoor_error(_request: Request[Any, Any, Any], error: StagedoorError) -> Response[Any]:
     """Answer one of our own errors."""
-    status = _STATUS.get(type(error), 500)
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
     if status >= 500:
         return _error(status, error.message)
-    fields = {error.field: error.message} if error.field is not None else {}
-    return _fail(status, error.message, fields)
+    if error.field is None:
+        return _fail(status, error.message, {})
+    if isinstance(error, InvalidQuery):
+        return _fail(status, "Validation errors", {"errors": {error.field: [error.message]}})
+    return _fail(status, error.message, {error.field: error.message})
 
 
 def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """Answer what the framework refuses: a body or query of the wrong form, an unknown path or method."""
+    """Answer what the framework refuses: an unknown path or method, a body that is too long."""
     if error.status_code >= 500:
         return on_unexpected(_request, error)
-    fields: dict[str, object] = {}
-    if isinstance(error, ValidationException):
-        for problem in error.extra if isinstance(error.extra, list) else ():
-            fields[str(problem.get("key") or "body")] = str(problem.get("message"))
-        if fields:
-            listed = {key: [text] for key, text in fields.items()}
-            return _fail(400, "Validation errors", fields | {"errors": listed})
     return _fail(error.status_code, error.detail.splitlines()[0] if error.detail else "Bad request", {})
 
 

@@ -6,7 +6,7 @@ In updates a field that is absent stays as it is, and so does one that is null; 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar
@@ -15,10 +15,16 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stagedoor.model.errors import InvalidInput
+from stagedoor.service.ports import SortBy
 
 _T = TypeVar("_T")
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 _Int32 = Annotated[int, Meta(ge=-2147483648, le=2147483647)]
+
+
+class InvalidQuery(InvalidInput):
+    """A parameter of a query is wrong: the dialect tells it in a form of its own."""
 
 
 class Stream(Struct, rename="camel"):
@@ -41,16 +47,23 @@ class GeoCascade(Struct, rename="camel"):
     clusters: list[str] | None = None
 
 
-class Restream(Struct, rename="camel"):
+class Restream(Struct, rename="camel", kw_only=True):
     """A target a broadcast is sent on to."""
 
     key: Annotated[str, Meta(min_length=5, max_length=512)]
-    url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    url: _Url | None = None
     label: Annotated[str, Meta(max_length=2048)] | None = None
     enabled: bool | None = None
 
 
-_Restreams = Annotated[list[Restream], Meta(max_length=10)]
+class RestreamWithUrl(Restream, rename="camel", kw_only=True):
+    """A target that must say where: everywhere but in version 2 of an update."""
+
+    url: _Url
+
+
+_Restreams = Annotated[Sequence[Restream], Meta(max_length=10)]
+_RestreamsWithUrl = Annotated[Sequence[RestreamWithUrl], Meta(max_length=10)]
 
 
 class CreateToken(Struct, rename="camel", kw_only=True):
@@ -87,7 +100,7 @@ class CreatePublishToken(CreateToken, rename="camel", kw_only=True):
     drm: bool | None = None
     enable_utc_insertion: bool | None = field(name="enableUTCInsertion", default=None)
     geo_cascade: GeoCascade | None = None
-    restream: _Restreams | None = None
+    restream: _RestreamsWithUrl | None = None
     priority: _Int32 | None = None
     encoder_profile_id: str | None = None
 
@@ -127,6 +140,28 @@ class UpdatePublishToken(UpdateToken, rename="camel", kw_only=True):
     encoder_profile_id: str | UnsetType | None = UNSET
 
 
+class UpdateTokenV1(UpdateToken, rename="camel", kw_only=True):
+    """An update by version 1, whose bind count ends earlier."""
+
+    bind_ips_on_usage: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
+
+
+class UpdatePublishTokenV1(UpdatePublishToken, rename="camel", kw_only=True):
+    """An update of a publish token by version 1."""
+
+    bind_ips_on_usage: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
+    restream: _RestreamsWithUrl | None = None
+
+
+class ListTokens(Struct, rename="camel", kw_only=True):
+    """The query of a list."""
+
+    page: Annotated[int, Meta(ge=1, le=2147483647)]
+    items_on_page: Annotated[int, Meta(ge=1, le=100)]
+    sort_by: SortBy | None = None
+    is_descending: bool = False
+
+
 class DisableTokens(Struct, rename="camel"):
     """Tokens to switch off."""
 
@@ -158,7 +193,7 @@ def parse(body: bytes, schema: type[_T], names: Mapping[str, str] = MappingProxy
     """
     try:
         content = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"the body is not JSON: {error}", field="body") from None
     written: dict[str, str] = {}
     if names and isinstance(content, dict):
@@ -166,8 +201,20 @@ def parse(body: bytes, schema: type[_T], names: Mapping[str, str] = MappingProxy
         content = {names.get(key, key): value for key, value in content.items()}
     try:
         return msgspec.convert(content, schema)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise _invalid(str(error), written) from None
+
+
+def parse_query(query: Mapping[str, Sequence[str]], schema: type[_T]) -> _T:
+    """Read the parameters of a query as `schema`; of several with one name, the last.
+
+    Raises: InvalidQuery that names the parameter at fault.
+    """
+    try:
+        return msgspec.convert({name: values[-1] for name, values in query.items()}, schema, strict=False)
+    except msgspec.ValidationError as error:
+        problem = _invalid(str(error), {})
+        raise InvalidQuery(problem.message, field=problem.field) from None
 
 
 def _invalid(problem: str, written: Mapping[str, str]) -> InvalidInput:

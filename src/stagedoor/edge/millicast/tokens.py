@@ -31,7 +31,10 @@ _CLEARABLE: Final = ("enable_utc_insertion", "priority", "encoder_profile_id")
 
 
 def terms_of(body: schemas.CreateToken, now: int) -> TokenTerms:
-    """Return the terms that a creation asks for at `now`, in seconds since the epoch."""
+    """Return the terms that a creation asks for at `now`, in seconds since the epoch.
+
+    Raises: InvalidInput for an instant that no clock has.
+    """
     terms = TokenTerms(
         label=body.label,
         streams=_patterns(body.streams),
@@ -185,10 +188,13 @@ def _seconds(instant: datetime | None) -> int | None:
     """Return an instant as whole seconds since the epoch, rounded up; one without a zone is in UTC."""
     if instant is None:
         return None
-    return math.ceil((instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)).timestamp())
+    try:
+        return math.ceil((instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)).timestamp())
+    except (OverflowError, ValueError):
+        raise InvalidInput("notBefore lies outside the years 1970 to 9999", field="notBefore") from None
 
 
 def _instant(seconds: int | None) -> str | None:
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

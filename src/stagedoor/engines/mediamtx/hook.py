@@ -52,7 +52,7 @@ class MediaMtx:
         """Understand a call."""
         try:
             asked = _decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return Notice("unknown", Reason.REQUEST_MALFORMED)
         action = _ACTIONS.get(asked.action)
         token = asked.token or asked.password
