@@ -130,10 +130,17 @@ async def fill(folder: Path, tokens: int) -> tuple[Settings, AccountId, str, lis
             terms = TokenTerms(
                 label=f"token {n}", streams=(StreamPattern(f"cam-{n}"),), expires_at=int(time.time()) + 86400
             )
-            rows.append({
-                "account_id": account, "kind": "publish", "label": terms.label, "terms": write_terms(terms),
-                "digest": admin.keyring.digest(parse_opaque(value) or b""), "sealed": b"", "added_on": 0,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "account_id": account,
+                    "kind": "publish",
+                    "label": terms.label,
+                    "terms": write_terms(terms),
+                    "digest": admin.keyring.digest(parse_opaque(value) or b""),
+                    "sealed": b"",
+                    "added_on": 0,
+                }
+            )
         # Straight into the table: a hundred thousand calls would measure the disk.
         async with admin.store._writer.begin() as connection:  # noqa: SLF001
             await connection.execute(insert(schema.token), rows)
@@ -177,7 +184,7 @@ def write_bodies(file: Path, account: AccountId, values: list[str]) -> None:
                 "query": f"token={value}",
                 "userAgent": "FMLE/3.0",
             }
-        )  # fmt: skip
+        )
         for n, value in enumerate(values)
     ]
     random.shuffle(lines)
@@ -195,9 +202,12 @@ def one_line(source: Path, target: Path) -> Path:
 def server(command: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server on processor 0."""
     process = subprocess.Popen(
-        ["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parent,
+        ["taskset", "-c", "0", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=HERE.parent,
         env={**os.environ, **(environment or {})},
-    )  # fmt: skip
+    )
     try:
         yield process
     finally:
@@ -208,9 +218,24 @@ def server(command: list[str], environment: dict[str, str] | None = None) -> Ite
 def uvicorn(peer: str, port: int) -> list[str]:
     """Return the command for a peer, on the same server and loop as ours."""
     return [
-        sys.executable, "-m", "uvicorn", f"bench.peers.{peer}:app", "--port", str(port), "--loop", "uvloop", "--http",
-        "httptools", "--no-access-log", "--no-server-header", "--no-proxy-headers", "--lifespan", "off", "--log-level", "error",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "uvicorn",
+        f"bench.peers.{peer}:app",
+        "--port",
+        str(port),
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+        "--no-access-log",
+        "--no-server-header",
+        "--no-proxy-headers",
+        "--lifespan",
+        "off",
+        "--log-level",
+        "error",
+    ]
 
 
 def wait_for(url: str) -> None:

@@ -22,6 +22,7 @@ from stagedoor.engines.nginx_rtmp import config as nginx_rtmp
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
 from stagedoor.model.engine import EngineKind
 from stagedoor.model.errors import ConfigError, Unavailable
+from stagedoor.model.secret import Secret
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.authorize import Authorizer
 from stagedoor.service.engines import Engines
@@ -31,7 +32,6 @@ from stagedoor.store.access_log import AccessLogFile
 from stagedoor.store.migrate import migrate_sqlite, sqlite_version
 from stagedoor.store.sql import SqlStore
 from stagedoor.store.sqlite import sqlite_engines
-from stagedoor.model.secret import Secret
 from stagedoor.tokens.keyring import Keyring
 
 _log = logging.getLogger(__name__)

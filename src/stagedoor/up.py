@@ -6,7 +6,6 @@ only its owner can read, since an API secret is never shown twice; nothing needs
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,13 +18,13 @@ from typing import Final
 
 from stagedoor.app import administration, create_data, hook_url, write_private
 from stagedoor.config import Settings
+from stagedoor.live.nginx import OwnNginx, find_nginx
 from stagedoor.model.engine import EngineKind
 from stagedoor.model.errors import ConfigError
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenTerms
-from stagedoor.live.nginx import OwnNginx, find_nginx
 from stagedoor.server import listen
 from stagedoor.service.engines import AddedEngine
 from stagedoor.service.ports import Page, SortBy
@@ -132,19 +131,33 @@ def _own_nginx(settings: Settings, hook_secret: Secret) -> OwnNginx | None:
                 f"port {port} on {settings.host} is taken; stop what uses it, or set {name} to another"
             ) from None
     nginx = OwnNginx(
-        program=program, module=module, run=settings.data / "nginx",
+        program=program,
+        module=module,
+        run=settings.data / "nginx",
         hook_url=hook_url(settings, EngineKind.NGINX_RTMP, hook_secret),
-        host=settings.host, rtmp=settings.rtmp_port, hls=settings.hls_port,
-    )  # fmt: skip
+        host=settings.host,
+        rtmp=settings.rtmp_port,
+        hls=settings.hls_port,
+    )
     nginx.check()
     return nginx
 
 
 def _start_authority(settings: Settings) -> subprocess.Popen[bytes]:
     command = [
-        sys.executable, "-m", "stagedoor", "serve", "--data", str(settings.data), "--host", settings.host,
-        "--port", str(settings.port), "--workers", str(settings.workers),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "stagedoor",
+        "serve",
+        "--data",
+        str(settings.data),
+        "--host",
+        settings.host,
+        "--port",
+        str(settings.port),
+        "--workers",
+        str(settings.workers),
+    ]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -201,27 +214,31 @@ def _text(settings: Settings, look: _FirstLook, *, with_nginx: bool) -> str:
         "",
     ]
     if not with_nginx:
-        return "\n".join([
-            *lines,
-            "nginx with its RTMP module is not installed here, so the authority runs alone. Connect a media server:",
-            f"  stagedoor engine add nginx-rtmp --name my-server --account {look.account} --data {settings.data}",
-            "",
-            "Ctrl-C ends it.",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                *lines,
+                "nginx with its RTMP module is not installed here, so the authority runs alone. Connect a media server:",
+                f"  stagedoor engine add nginx-rtmp --name my-server --account {look.account} --data {settings.data}",
+                "",
+                "Ctrl-C ends it.",
+            ]
+        )
     rtmp = f"rtmp://{settings.host}:{settings.rtmp_port}/live/{STREAM}"
     hls = f"http://{settings.host}:{settings.hls_port}/hls/{STREAM}/index.m3u8"
-    return "\n".join([
-        *lines,
-        "Go live with a test picture:",
-        f"  {publish_command(f'{rtmp}?token={look.publish_token.reveal()}')}",
-        "Watch it (after a few seconds):",
-        f"  ffplay {hls}",
-        f"  ffprobe -v error -show_entries stream=codec_name,width,height {hls}",
-        "See every decision and its reason:",
-        f"  tail -f {settings.access_log_file}",
-        "",
-        "Ctrl-C ends everything.",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            *lines,
+            "Go live with a test picture:",
+            f"  {publish_command(f'{rtmp}?token={look.publish_token.reveal()}')}",
+            "Watch it (after a few seconds):",
+            f"  ffplay {hls}",
+            f"  ffprobe -v error -show_entries stream=codec_name,width,height {hls}",
+            "See every decision and its reason:",
+            f"  tail -f {settings.access_log_file}",
+            "",
+            "Ctrl-C ends everything.",
+        ]
+    )
 
 
 def publish_command(url: str) -> str:

@@ -1,4 +1,3 @@
-# ruff: noqa: CPY001
 """What the contract tests share: the data directory of a new system, made once and copied for each test."""
 
 import shutil

@@ -1,4 +1,4 @@
-# ruff: noqa: CPY001, D103
+# ruff: noqa: D103
 """One contract for every store: the ports of `service.ports`, run against memory and SQLite.
 
 Another database joins by its name in `BACKENDS` and `SQL_BACKENDS` and its branch in `opened`.

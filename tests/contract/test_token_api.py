@@ -1,4 +1,4 @@
-# ruff: noqa: CPY001, D103
+# ruff: noqa: D103
 """The Token API of the compatible dialect, held to the vendor's contract through the whole application.
 
 Every answer is checked for its envelope, and every token in an answer for its form, whatever the test is about.

@@ -14,7 +14,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_every_reason_is_documented_as_it_is() -> None:
     """docs/reasons.md has one row for each reason, with its texts; and no other row."""
-    rows = re.findall(r"^\| `(\w+)` \| (yes|no) \| (.*?) \| (.*) \| (yes|no) \|$", (ROOT / "docs/reasons.md").read_text(), re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (yes|no) \| (.*?) \| (.*) \| (yes|no) \|$",
+        (ROOT / "docs/reasons.md").read_text(),
+        re.MULTILINE,
+    )
     documented = {row[0]: row[1:] for row in rows}
     assert documented == {
         reason.value: (
@@ -30,7 +34,9 @@ def test_every_reason_is_documented_as_it_is() -> None:
 def test_every_file_that_is_named_exists() -> None:
     """Paths in the architecture page and links between pages lead somewhere."""
     page = (ROOT / "docs/architecture.md").read_text()
-    for path in re.findall(r"`((?:src|model|policy|tokens|service|store|cluster|engines|edge|live|scripts)/[\w./]*)`", page):
+    for path in re.findall(
+        r"`((?:src|model|policy|tokens|service|store|cluster|engines|edge|live|scripts)/[\w./]*)`", page
+    ):
         assert any((ROOT / base / path).exists() for base in (".", "src/stagedoor")), path
     for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):

@@ -83,13 +83,22 @@ class Stack:
         self.secrets: list[str] = [first["apiSecret"], first["adminPassword"]]
         engine = json.loads(
             self.stagedoor(
-                "engine", "add", "nginx-rtmp", "--name", "bench", "--account", self.account, "--json",
+                "engine",
+                "add",
+                "nginx-rtmp",
+                "--name",
+                "bench",
+                "--account",
+                self.account,
+                "--json",
                 environment={"STAGEDOOR_PUBLIC_URL": f"http://{HOST}:{self.tap.port}"},
-            )  # fmt: skip
+            )
         )
         self.hook_url: str = engine["hookUrl"]
         self.secrets.append(engine["hookSecret"])
-        self.api = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {first['apiSecret']}"}, timeout=20)
+        self.api = httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {first['apiSecret']}"}, timeout=20
+        )
         self.authority = self.serve()
         self.nginx = self._start_nginx()
 
@@ -113,9 +122,14 @@ class Stack:
         found = find_nginx()
         assert found is not None, "nginx with its RTMP module is missing; make test installs it"
         nginx = OwnNginx(
-            program=found[0], module=found[1], run=self.folder / "nginx", hook_url=self.hook_url, host=HOST,
-            rtmp=self.rtmp, hls=self.hls,
-        )  # fmt: skip
+            program=found[0],
+            module=found[1],
+            run=self.folder / "nginx",
+            hook_url=self.hook_url,
+            host=HOST,
+            rtmp=self.rtmp,
+            hls=self.hls,
+        )
         nginx.check()
         process = nginx.start()
         until(lambda: _listens(self.rtmp) or None)
@@ -134,7 +148,7 @@ class Stack:
     def token(self, kind: str = "publish", streams: list[str] | None = None, **body: Any) -> dict[str, Any]:
         """Create a token; `streams` are exact names, `regex=` one expression."""
         regex = body.pop("regex", None)
-        names = [{"streamName": name} for name in streams or []]
+        names: list[dict[str, Any]] = [{"streamName": name} for name in streams or []]
         if regex is not None:
             names.append({"streamName": regex, "isRegex": True})
         answer = self.api.post(f"/api/{kind}_token", json={"label": "e2e", "streams": names, **body})
@@ -206,10 +220,13 @@ class Stack:
 
     def frames(self, url: str) -> int:
         """Decode about a second of video from `url` with ffprobe and return the number of frames; 0 when refused."""
-        command = (
-            ["ffprobe", "-v", "error", "-select_streams", "v:0", "-count_frames", "-read_intervals", "%+1"]
-            + ["-show_entries", "stream=nb_read_frames", "-of", "json", url]
-        )  # fmt: skip
+        command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-count_frames", "-read_intervals", "%+1"] + [
+            "-show_entries",
+            "stream=nb_read_frames",
+            "-of",
+            "json",
+            url,
+        ]
         result = subprocess.run(command, capture_output=True, text=True, timeout=40)
         if result.returncode != 0:
             return 0
@@ -279,7 +296,6 @@ def until_fixture() -> Callable[..., Any]:
 def stop_fixture() -> Callable[[subprocess.Popen[str]], None]:
     """Hand out `stop`."""
     return stop
-
 
 
 class HookVectors:

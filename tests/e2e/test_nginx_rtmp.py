@@ -218,7 +218,9 @@ def test_a_secured_stream_needs_a_subscribe_token(stack: Any, until: Until, stop
         stop(encoder)
 
     def seen() -> bool | None:
-        reasons = {line["reason"] for line in stack.log() if line["action"] == "subscribe" and "/secured" in line["stream"]}
+        reasons = {
+            line["reason"] for line in stack.log() if line["action"] == "subscribe" and "/secured" in line["stream"]
+        }
         wanted = {"ok", "token_missing", "stream_not_granted", "action_not_granted", "token_revoked"}
         return True if wanted <= reasons else None
 

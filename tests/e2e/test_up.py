@@ -50,7 +50,7 @@ def running(folder: Path, ports: dict[str, str], until: Until) -> Iterator[tuple
 
 def value(text: str, name: str) -> str:
     """Return what stands after `name` in the printed lines."""
-    found = re.search(rf"^ *{name} +(\S+)", text, re.M)
+    found = re.search(rf"^ *{name} +(\S+)", text, re.MULTILINE)
     assert found is not None, text
     return found[1]
 
@@ -107,9 +107,13 @@ def output_of(command: str) -> str | None:
 def failed(folder: Path, environment: dict[str, str], *wrapper: str) -> str:
     """Run `stagedoor up` where it cannot work; see that it fails with one line, and return that."""
     result = subprocess.run(
-        [*wrapper, STAGEDOOR, "up"], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
+        [*wrapper, STAGEDOOR, "up"],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
         timeout=60,
-    )  # fmt: skip
+    )
     assert result.returncode not in {0, 2}
     lines = [line for line in result.stderr.splitlines() if " INFO " not in line]
     assert len(lines) == 1, result.stderr
@@ -140,7 +144,9 @@ def test_a_read_only_disk_is_one_clear_line(tmp_path: Path, ports: dict[str, str
     assert "choose a directory you can write" in line
 
 
-def test_without_nginx_the_authority_runs_alone_and_says_so(tmp_path: Path, ports: dict[str, str], until: Until) -> None:
+def test_without_nginx_the_authority_runs_alone_and_says_so(
+    tmp_path: Path, ports: dict[str, str], until: Until
+) -> None:
     """On a machine without nginx's RTMP module `up` runs the authority, says so, and how to connect a server."""
     unprivileged = [] if os.geteuid() == 0 else ["--map-root-user"]
     hide = "mount --bind /dev/null /usr/sbin/nginx && " + 'exec "$@"'
@@ -148,8 +154,11 @@ def test_without_nginx_the_authority_runs_alone_and_says_so(tmp_path: Path, port
     with output.open("w") as stream:
         process = subprocess.Popen(
             ["unshare", "--mount", *unprivileged, "sh", "-c", hide, "sh", STAGEDOOR, "up"],
-            cwd=tmp_path, env={**os.environ, **ports}, stdout=stream, stderr=stream,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env={**os.environ, **ports},
+            stdout=stream,
+            stderr=stream,
+        )
     try:
         until(lambda: "Ctrl-C ends" in output.read_text() or None, seconds=30)
         assert "runs alone" in output.read_text()
@@ -187,16 +196,20 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path, ports: dict[str,
     """Every command of the five-minute tour, with only the ports replaced, does what the text says."""
     text = (ROOT / "README.md").read_text()
     tour = text.partition("## Five-minute tour")[2].partition("## Use it from scripts")[0]
-    script = "\n".join(re.findall(r"```sh\n(.*?)```", tour, re.S))
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", tour, re.DOTALL))
     for default, name in (("8080", "PORT"), ("1935", "RTMP_PORT"), ("8088", "HLS_PORT")):
         script = script.replace(f":{default}", f":{ports[f'STAGEDOOR_{name}']}")
     script = script.replace(".venv/bin/stagedoor", STAGEDOOR)
     with running(tmp_path, ports, until):
         started = time.monotonic()
         result = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p)' EXIT\n{script}"], cwd=tmp_path,
-            env={**os.environ, **ports}, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p)' EXIT\n{script}"],
+            cwd=tmp_path,
+            env={**os.environ, **ports},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert result.returncode == 0, result.stderr
         assert time.monotonic() - started < 300
     assert "refused, as it should be" in result.stdout

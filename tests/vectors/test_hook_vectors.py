@@ -48,7 +48,9 @@ def test_nginx_rtmp_form(call: dict[str, Any]) -> None:
     assert asked.session == fields["clientid"]
 
 
-@pytest.mark.parametrize("call", [call for call in NGINX if call["event"] == "hls"], ids=lambda call: call["fields"][-1])
+@pytest.mark.parametrize(
+    "call", [call for call in NGINX if call["event"] == "hls"], ids=lambda call: call["fields"][-1]
+)
 def test_nginx_hls_request(call: dict[str, Any]) -> None:
     """An `auth_request` is read from the viewer's own URI; one that climbs is no request."""
     headers = [(name.encode(), value.encode()) for name, value in call["headers"].items()]

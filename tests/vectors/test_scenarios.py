@@ -37,7 +37,9 @@ BASE = 1_767_225_600
 """2026-01-01T00:00:00Z."""
 
 FOLDER = Path(__file__).parent / "scenarios"
-SCENARIOS = [(file.stem, scenario) for file in sorted(FOLDER.glob("*.yaml")) for scenario in yaml.safe_load(file.read_text())]
+SCENARIOS = [
+    (file.stem, scenario) for file in sorted(FOLDER.glob("*.yaml")) for scenario in yaml.safe_load(file.read_text())
+]
 
 
 class Events:
@@ -115,7 +117,11 @@ async def issue(admin: TokenAdmin, account: AccountId, body: dict[str, Any]) -> 
 
 
 async def change(
-    store: MemoryStore | SqlStore, admin: TokenAdmin, account: AccountId, tokens: dict[str, IssuedToken], step: dict[str, Any]
+    store: MemoryStore | SqlStore,
+    admin: TokenAdmin,
+    account: AccountId,
+    tokens: dict[str, IssuedToken],
+    step: dict[str, Any],
 ) -> None:
     """Carry out a step that is no access."""
     if "account" in step:

@@ -44,8 +44,7 @@ class SharedRevision:
         # Security: two writers may come here in the other order than they committed in; the lock and the comparison
         # keep the number from going back, which would hide a write that has returned.
         with self._locked():
-            if revision > self._cell[0]:
-                self._cell[0] = revision
+            self._cell[0] = max(self._cell[0], revision)
 
     async def restart(self, stored: Callable[[], Awaitable[int]]) -> None:
         """Set the number to what the store has, also when that is lower: for a start, before any view exists.

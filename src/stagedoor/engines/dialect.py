@@ -7,7 +7,6 @@ from stagedoor.model.decision import Reason
 from stagedoor.model.ids import StreamId, parse_path
 from stagedoor.service.authorize import Attempt, Notice
 
-
 Headers = Sequence[tuple[bytes, bytes]]
 
 

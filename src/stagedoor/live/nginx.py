@@ -44,9 +44,13 @@ class OwnNginx:
             for directory in config.APPLICATIONS.values():
                 (self._run / "hls" / directory).mkdir(parents=True)
             text = config.whole(
-                hook_url, run=self._run, rtmp_listen=f"{host}:{rtmp}", hls_listen=f"{host}:{hls}", module=module,
+                hook_url,
+                run=self._run,
+                rtmp_listen=f"{host}:{rtmp}",
+                hls_listen=f"{host}:{hls}",
+                module=module,
                 user="root" if os.geteuid() == 0 else None,
-            )  # fmt: skip
+            )
             # Security: the hook secret is in it.
             with os.fdopen(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
                 stream.write(text)

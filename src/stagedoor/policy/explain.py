@@ -49,22 +49,23 @@ def _saw(
         return _saw_caveat(caveat, access, now)
     match rule:
         case Rule.ACCOUNT_ENABLED:
-            return f"account {access.stream.account or '?'} is {'open' if standing.account_enabled else 'disabled'}"
+            text = f"account {access.stream.account or '?'} is {'open' if standing.account_enabled else 'disabled'}"
         case Rule.SECURE_VIEWER:
-            return "watching needs a subscribe token" if standing.secured else "anyone may watch"
+            text = "watching needs a subscribe token" if standing.secured else "anyone may watch"
         case Rule.TOKEN_SHOWN:
-            return f"token {token.id}" if token is not None else f"token {standing.token}"
+            text = f"token {token.id}" if token is not None else f"token {standing.token}"
         case Rule.TOKEN_STANDS:
-            return f"token is {standing.token}"
+            text = f"token is {standing.token}"
         case Rule.SAME_ACCOUNT if token is not None:
-            return f"token of account {token.account}, stream of account {access.stream.account or '?'}"
+            text = f"token of account {token.account}, stream of account {access.stream.account or '?'}"
         case Rule.ACTION_GRANTED if token is not None:
-            return f"{access.action} asked, {' and '.join(sorted(token.grant.actions)) or 'nothing'} granted"
+            text = f"{access.action} asked, {' and '.join(sorted(token.grant.actions)) or 'nothing'} granted"
         case Rule.STREAM_GRANTED if token is not None:
             names, patterns = len(token.grant.names), len(token.grant.patterns)
-            return f"stream {access.stream.name} against {names} exact name(s) and {patterns} pattern(s)"
+            text = f"stream {access.stream.name} against {names} exact name(s) and {patterns} pattern(s)"
         case _:
-            return ""
+            text = ""
+    return text
 
 
 def _saw_caveat(caveat: Caveat, access: Access, now: float) -> str:

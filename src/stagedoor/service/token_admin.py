@@ -122,20 +122,28 @@ def check_terms(terms: TokenTerms) -> None:
         raise InvalidInput("name at least one stream", field="streams")
     for pattern in terms.streams:
         check_pattern(pattern)
-    for text in terms.allowed_addresses:
-        try:
-            parse_network(text)
-        except InvalidInput as error:
-            raise InvalidInput(error.message, field="allowedIpAddresses") from None
-    for name, instant in (("notBefore", terms.not_before), ("expires", terms.expires_at)):
-        if instant is not None and not 0 <= instant <= LATEST:
-            raise InvalidInput(f"{name} lies outside the years 1970 to 9999", field=name)
+    _check_addresses(terms)
+    _check_window(terms)
     if terms.allowed_addresses and terms.bind_ips_on_usage:
         raise InvalidInput("set allowedIpAddresses or bindIpsOnUsage, not both", field="bindIpsOnUsage")
     if terms.allowed_countries and terms.denied_countries:
         raise InvalidInput("set allowedCountries or deniedCountries, not both", field="deniedCountries")
     if terms.publishing.record and terms.publishing.clip:
         raise InvalidInput("set record or clip, not both", field="clip")
+
+
+def _check_addresses(terms: TokenTerms) -> None:
+    for text in terms.allowed_addresses:
+        try:
+            parse_network(text)
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field="allowedIpAddresses") from None
+
+
+def _check_window(terms: TokenTerms) -> None:
+    for name, instant in (("notBefore", terms.not_before), ("expires", terms.expires_at)):
+        if instant is not None and not 0 <= instant <= LATEST:
+            raise InvalidInput(f"{name} lies outside the years 1970 to 9999", field=name)
     if terms.not_before is not None and terms.expires_at is not None and terms.not_before >= terms.expires_at:
         raise InvalidInput(
             "notBefore lies at or after the expiry, so the token would never be valid", field="notBefore"

@@ -102,7 +102,7 @@ class AccessLogFile:
 
     def _reopen_if_moved(self) -> None:
         try:
-            current = os.stat(self._path).st_ino
+            current = self._path.stat().st_ino
         except FileNotFoundError:
             current = 0
         if current != os.fstat(self._file).st_ino:
@@ -149,7 +149,7 @@ def _line(event: AccessEvent) -> bytes:
             engine,
             session,
             decision.revision,
-        )  # fmt: skip
+        )
     )
 
 

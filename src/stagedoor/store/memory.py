@@ -68,9 +68,14 @@ class MemoryStore:
         """Keep a new token and return it with its id."""
         token_id = TokenId(len(self._tokens) + 1)
         record = TokenRecord(
-            id=token_id, account=new.account, kind=new.kind, terms=new.terms, digest=new.digest,
-            sealed=new.seal(token_id), added_on=new.added_on,
-        )  # fmt: skip
+            id=token_id,
+            account=new.account,
+            kind=new.kind,
+            terms=new.terms,
+            digest=new.digest,
+            sealed=new.seal(token_id),
+            added_on=new.added_on,
+        )
         async with self._writing(record):
             self._tokens[token_id] = record
         return record

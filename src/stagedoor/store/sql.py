@@ -131,9 +131,14 @@ class SqlStore:
             sealed = new.seal(token_id)
             await write.connection.execute(_one_token(token_id).values(sealed=sealed))
             record = TokenRecord(
-                id=token_id, account=new.account, kind=new.kind, terms=new.terms, digest=new.digest, sealed=sealed,
+                id=token_id,
+                account=new.account,
+                kind=new.kind,
+                terms=new.terms,
+                digest=new.digest,
+                sealed=sealed,
                 added_on=new.added_on,
-            )  # fmt: skip
+            )
             await self._touch_token(write, record)
         return record
 
@@ -165,9 +170,14 @@ class SqlStore:
             old = await _find_token(write.connection, account, kind, token_id)
             terms = change.terms(old.terms) if change.terms is not None else old.terms
             new = TokenRecord(
-                id=old.id, account=account, kind=kind, terms=terms, digest=change.digest or old.digest,
-                sealed=change.sealed or old.sealed, added_on=old.added_on,
-            )  # fmt: skip
+                id=old.id,
+                account=account,
+                kind=kind,
+                terms=terms,
+                digest=change.digest or old.digest,
+                sealed=change.sealed or old.sealed,
+                added_on=old.added_on,
+            )
             await write.connection.execute(
                 _one_token(token_id).values(
                     label=terms.label, terms=write_terms(terms), digest=new.digest, sealed=new.sealed
@@ -218,7 +228,7 @@ class SqlStore:
                     password_hash=new.admin_password_hash,
                     role="owner",
                     added_on=new.added_on,
-                )  # fmt: skip
+                )
             )
             await write.connection.execute(
                 insert(schema.api_secret).values(
@@ -271,7 +281,7 @@ class SqlStore:
                         account_id=engine.account,
                         secret_digest=engine.secret_digest,
                         added_on=engine.added_on,
-                    )  # fmt: skip
+                    )
                 )
             except IntegrityError:
                 raise Conflict(
@@ -291,7 +301,7 @@ class SqlStore:
                     account=AccountId(row["account_id"]),
                     secret_digest=row["secret_digest"],
                     added_on=row["added_on"],
-                )  # fmt: skip
+                )
                 for row in rows
             ]
 
