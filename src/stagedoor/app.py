@@ -162,6 +162,7 @@ async def authority(settings: Settings) -> AsyncIterator[App]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            access_log.close()
 
 
 def _framework(admin: Administration) -> App:

@@ -14,7 +14,7 @@ from stagedoor.model.errors import Unavailable
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, EngineId, StreamId
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
-from stagedoor.service.authorize import Attempt, Authorizer, Notice
+from stagedoor.service.authorize import _MOST_READS, Attempt, Authorizer, Notice
 from stagedoor.service.ports import AccessEvent, Change, Facts, NewAccount
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.token_admin import IssuedToken, TokenAdmin
@@ -35,6 +35,7 @@ class Source:
         self.calls: list[str] = []
         self.down = False
         self.after_read: Callable[[], Awaitable[None]] | None = None
+        self.after_changes: Callable[[], Awaitable[None]] | None = None
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -51,7 +52,11 @@ class Source:
 
     async def changes_after(self, revision: int) -> tuple[int, Sequence[Change] | None]:
         self._called("changes_after")
-        return await self.store.changes_after(revision)
+        read = await self.store.changes_after(revision)
+        after, self.after_changes = self.after_changes, None
+        if after is not None:
+            await after()
+        return read
 
     async def engines(self) -> Sequence[Engine]:
         self._called("engines")
@@ -350,6 +355,32 @@ async def test_a_cold_decision_does_not_let_in_after_the_revocation_has_returned
     assert await world.ask(token) is Reason.TOKEN_REVOKED
 
 
+async def test_a_revocation_that_returns_during_a_catch_up_is_seen(world: World) -> None:
+    """Warm; something else was written, and while that is applied the token is revoked."""
+    token = await world.issue()
+    assert await world.ask(token) is Reason.OK
+    await world.issue()
+    world.source.after_changes = lambda: world.tokens.revoke(ACCT, TokenKind.PUBLISH, token.record.id)
+    assert await world.ask(token) is Reason.TOKEN_REVOKED
+
+
+async def test_reads_that_are_overtaken_again_and_again_end_in_a_refusal(world: World) -> None:
+    """Every read is overtaken by a write, the last one by the revocation: nothing is let in by a read that is old."""
+    token = await world.issue()
+    await world.view.catch_up()
+
+    async def overtake() -> None:
+        if world.source.calls.count("facts") == _MOST_READS:
+            await world.tokens.revoke(ACCT, TokenKind.PUBLISH, token.record.id)
+        else:
+            await world.issue()
+            world.source.after_read = overtake
+
+    world.source.calls.clear()
+    world.source.after_read = overtake
+    assert not (await world.authorizer.authorize(world.engine, attempt(token, Action.PUBLISH))).allowed
+
+
 async def test_a_store_that_does_not_answer_lets_nothing_new_in(world: World) -> None:
     """Neither with a token nor to an open stream; each has its own reason, and is recorded."""
     token = await world.issue()
@@ -378,9 +409,9 @@ async def test_an_engine_is_found_by_its_secret(world: World) -> None:
     await world.store.add_engine(engine)
     assert world.authorizer.behind()
     await world.authorizer.catch_up()
-    assert world.authorizer.engine(SECRET) == engine
-    for wrong in ("", SECRET[:-1], SECRET + " ", SECRET.upper(), "\u00e9" * 10_000, "\x00"):
-        assert world.authorizer.engine(wrong) is None
+    assert world.authorizer.engine(world.authorizer.digest(SECRET)) == engine
+    for wrong in ("", SECRET[:-1], SECRET + " ", SECRET.upper(), "\u00e9" * 10_000, "\x00", "\ud800"):
+        assert world.authorizer.engine(world.authorizer.digest(wrong)) is None
 
 
 async def test_engines_that_may_have_changed_and_no_store_is_unavailable(world: World) -> None:

@@ -14,9 +14,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stagedoor.model.engine import Engine
+from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId
 from stagedoor.model.token import TokenRecord
 from stagedoor.service.ports import Change, ChangeKind, Facts, FactSource, Publishers, TokenFacts
+
+_MOST_ROUNDS = 5
 
 
 class Announced(Protocol):
@@ -50,8 +53,8 @@ class CachedView:
         self._applied = -1
         self._tokens: dict[bytes, TokenFacts] = {}
         self._unknown: dict[bytes, TokenFacts] = {}
-        self._publishers: dict[AccountId, dict[str, Publishers]] = {}
-        self._streams = 0
+        self._publishers: dict[tuple[AccountId, str], Publishers] = {}
+        self._names: dict[AccountId, set[str]] = {}
         self._engines: dict[bytes, Engine] = {}
         self._closed: frozenset[AccountId] = frozenset()
         self._applying = asyncio.Lock()
@@ -66,29 +69,38 @@ class CachedView:
         return self._announced.read() > self._applied
 
     async def catch_up(self) -> None:
-        """Apply every change of the store up to now.
+        """Ask the store and apply its changes, until nothing newer was announced.
 
-        Raises: Unavailable when the store does not answer; what was applied stays applied.
+        Raises: Unavailable when the store does not answer, or changes faster than it can be followed; what was applied
+            stays applied.
         """
         async with self._applying:
-            newest, changes = await self._source.changes_after(self._applied)
-            if newest <= self._applied:
-                return
-            everything = changes is None
-            kinds = {change.kind for change in changes or ()}
-            engines = await self._source.engines() if everything or ChangeKind.ENGINE in kinds else None
-            closed = await self._source.disabled_accounts() if everything or ChangeKind.ACCOUNT in kinds else None
-            # From here on nothing is awaited: a decision sees all of this or none.
-            if changes is None:
-                self._forget_all()
-            else:
-                for change in changes:
-                    self._evict(change)
-            if engines is not None:
-                self._engines = {engine.secret_digest: engine for engine in engines}
-            if closed is not None:
-                self._closed = closed
-            self._applied = newest
+            for _ in range(_MOST_ROUNDS):
+                await self._apply()
+                if not self.behind():
+                    return
+            raise Unavailable("the database changes faster than it can be followed")
+
+    async def _apply(self) -> None:
+        """Apply the changes that the store has now."""
+        newest, changes = await self._source.changes_after(self._applied)
+        if newest <= self._applied:
+            return
+        everything = changes is None
+        kinds = {change.kind for change in changes or ()}
+        engines = await self._source.engines() if everything or ChangeKind.ENGINE in kinds else None
+        closed = await self._source.disabled_accounts() if everything or ChangeKind.ACCOUNT in kinds else None
+        # From here on nothing is awaited: a decision sees all of this or none.
+        if changes is None:
+            self._forget_all()
+        else:
+            for change in changes:
+                self._evict(change)
+        if engines is not None:
+            self._engines = {engine.secret_digest: engine for engine in engines}
+        if closed is not None:
+            self._closed = closed
+        self._applied = newest
 
     def engine(self, secret_digest: bytes) -> Engine | None:
         """Return the engine with that hook secret."""
@@ -104,8 +116,7 @@ class CachedView:
 
     def publishers(self, account: AccountId, name: str) -> Publishers | None:
         """Return who covers a stream; None when the store has to be asked."""
-        streams = self._publishers.get(account)
-        return None if streams is None else streams.get(name)
+        return self._publishers.get((account, name))
 
     async def load(
         self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool
@@ -130,22 +141,23 @@ class CachedView:
                 del kept[next(iter(kept))]
             kept[digest] = facts
         if publishers is not None and read.account:
-            if self._streams >= self._capacity:
-                self._publishers.clear()
-                self._streams = 0
-            streams = self._publishers.setdefault(read.account, {})
-            self._streams += name not in streams
-            streams[name] = publishers
+            if len(self._publishers) >= self._capacity:
+                oldest = next(iter(self._publishers))
+                del self._publishers[oldest]
+                self._names[oldest[0]].discard(oldest[1])
+            self._publishers[read.account, name] = publishers
+            self._names.setdefault(read.account, set()).add(name)
 
     def _evict(self, change: Change) -> None:
         if change.kind is ChangeKind.TOKEN:
             self._tokens.pop(change.digest, None)
             self._unknown.pop(change.digest, None)
         elif change.kind is ChangeKind.PUBLISHERS:
-            self._streams -= len(self._publishers.pop(change.account, ()))
+            for name in self._names.pop(change.account, ()):
+                del self._publishers[change.account, name]
 
     def _forget_all(self) -> None:
         self._tokens.clear()
         self._unknown.clear()
         self._publishers.clear()
-        self._streams = 0
+        self._names.clear()

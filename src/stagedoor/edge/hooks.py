@@ -5,7 +5,7 @@ told nothing, whatever the rest of the call says. Nothing here logs a path.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from stagedoor.edge.asgi import MAX_HOOK_BODY, Receive, Reply, Scope, Send, read_body
 from stagedoor.engines.dialect import Dialect
@@ -16,10 +16,24 @@ from stagedoor.service.authorize import Attempt, Authorizer, Notice
 
 PREFIX: Final = "/hooks/"
 
+_MOST_KNOWN: Final = 1024
 _PREFIX_LENGTH: Final = len(PREFIX)
 _TOO_LONG: Final = Notice("unknown", Reason.REQUEST_MALFORMED)
 _FORBIDDEN: Final = Reply(403, "forbidden")
 _UNAVAILABLE: Final = Reply(503, Reason.STORE_UNAVAILABLE)
+
+
+class _Path(NamedTuple):
+    """A path taken apart, with the digest of its secret. Whether an engine has that digest is asked of the view anew."""
+
+    kind: str
+    secret: str
+    rest: str
+    secret_digest: bytes
+
+    def __repr__(self) -> str:
+        """Hide the secret."""
+        return f"_Path({self.kind}, ***, {self.rest!r})"
 
 
 class _Door:
@@ -39,12 +53,11 @@ class Hooks:
     def __init__(self, *, authorizer: Authorizer, dialects: Mapping[EngineKind, Dialect]) -> None:
         """Take who decides, and how each kind of engine speaks."""
         self._authorizer = authorizer
-        self._doors = {kind.value: _Door(dialect) for kind, dialect in dialects.items()}
+        self._doors = {kind: _Door(dialect) for kind, dialect in dialects.items()}
+        self._known: dict[str, _Path] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
-        kind, _, rest = scope["path"][_PREFIX_LENGTH:].partition("/")
-        secret, _, path = rest.partition("/")
         body = await read_body(receive, MAX_HOOK_BODY)
         authorizer = self._authorizer
         try:
@@ -53,13 +66,14 @@ class Hooks:
         except Unavailable:
             await _UNAVAILABLE.send(send)
             return
-        engine = authorizer.engine(secret)
+        known = self._known.get(scope["path"]) or self._parse(scope["path"])
+        engine = authorizer.engine(known.secret_digest)
         # Security: the answer to a wrong secret is the same for every kind and every body.
-        if engine is None or engine.kind != kind:
+        if engine is None or engine.kind != known.kind:
             await _FORBIDDEN.send(send)
             return
-        door = self._doors[kind]
-        asked = door.read(path, scope["headers"], body, secret) if body is not None else _TOO_LONG
+        door = self._doors[engine.kind]
+        asked = door.read(known.rest, scope["headers"], body, known.secret) if body is not None else _TOO_LONG
         if isinstance(asked, Attempt):
             decided = authorizer.from_memory(engine, asked)
             decision = decided if decided is not None else await authorizer.authorize(engine, asked)
@@ -68,3 +82,14 @@ class Hooks:
         reply = door.replies[decision.reason]
         await send(reply.start)
         await send(reply.body)
+
+    def _parse(self, path: str) -> "_Path":
+        """Take a path apart. It is kept when its secret is an engine's, so guesses are not."""
+        kind, _, after = path[_PREFIX_LENGTH:].partition("/")
+        secret, _, rest = after.partition("/")
+        parsed = _Path(kind, secret, rest, self._authorizer.digest(secret))
+        if self._authorizer.engine(parsed.secret_digest) is not None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[path] = parsed
+        return parsed

@@ -5,11 +5,13 @@ An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) is the IPv4 address. Octal, hex
 """
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from stagedoor.model.errors import InvalidInput
 
+_PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
 _MAPPED_PREFIX = 96
 _BITS = {4: 32, 6: 128}
 
@@ -53,7 +55,7 @@ def parse_network(text: str) -> Network:
     Raises: InvalidInput for anything else, and for a network with host bits set, naming the network that was meant.
     """
     base, slash, prefix = text.partition("/")
-    if "%" in base or (slash and not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 3)):
+    if "%" in base or (slash and not _PREFIX.fullmatch(prefix)):
         raise InvalidInput(
             f"{text[:64]!r} is not a network; write address/prefix length, for example 192.0.2.0/24", field="addresses"
         )

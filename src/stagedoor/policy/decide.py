@@ -7,6 +7,8 @@ from stagedoor.model.decision import Decision, Reason, Standing
 from stagedoor.model.token import VerifiedToken
 from stagedoor.policy.rules import examine
 
+# See model.ids: the quicker way to make a named tuple.
+_new: Final = tuple.__new__
 _OK: Final = Reason.OK
 
 
@@ -14,5 +16,5 @@ def decide(token: VerifiedToken | None, access: Access, standing: Standing, now:
     """Judge `access` by what `token` grants and by how things stand at `now` (seconds since the epoch)."""
     for _rule, reason, _caveat in examine(token, access, standing, now):
         if reason is not None:
-            return Decision(reason, standing.revision)
-    return Decision(_OK, standing.revision)
+            return _new(Decision, (reason, standing.revision))
+    return _new(Decision, (_OK, standing.revision))

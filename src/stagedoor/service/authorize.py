@@ -22,6 +22,8 @@ _ABSENT: Final = TokenFacts(None, TokenState.ABSENT)
 _MALFORMED: Final = TokenFacts(None, TokenState.MALFORMED)
 _NO_ACCOUNT: Final = AccountId("")
 _SUBSCRIBE: Final = Action.SUBSCRIBE
+# See model.ids: the quicker way to make a named tuple.
+_new: Final = tuple.__new__
 _MOST_READS: Final = 5
 _TOKEN_MISSING: Final = Reason.TOKEN_MISSING
 
@@ -55,7 +57,7 @@ class Notice(NamedTuple):
 
 
 class Authorizer:
-    """Decides attempts and tells the access log."""
+    """Decides attempts and tells the access log. `behind` and `catch_up` are the view's."""
 
     def __init__(self, *, view: View, keyring: Keyring, clock: Clock, access_log: AccessLog) -> None:
         """Take the collaborators; nothing is read yet."""
@@ -64,13 +66,15 @@ class Authorizer:
         self._clock = clock
         self._record = access_log.record
         self.behind = view.behind
-        """Tell whether the view is older than the newest announced write."""
         self.catch_up = view.catch_up
-        """Bring the view up to date. Raises: Unavailable."""
 
-    def engine(self, hook_secret: str) -> Engine | None:
-        """Return the engine whose hook URL holds `hook_secret`, of a view that is not behind; None when there is none."""
-        return self._view.engine(self._digest(hook_secret.encode()))
+    def digest(self, hook_secret: str) -> bytes:
+        """Return the digest that an engine is found by."""
+        return self._digest(hook_secret.encode(errors="replace"))
+
+    def engine(self, secret_digest: bytes) -> Engine | None:
+        """Return the engine whose hook secret has that digest, of a view that is not behind; None when there is none."""
+        return self._view.engine(secret_digest)
 
     async def authorize(self, engine: Engine, attempt: Attempt) -> Decision:
         """Decide `attempt` of `engine`, and record it. Never raises for anything the attempt says."""
@@ -112,10 +116,9 @@ class Authorizer:
         """Decide with one read of the store, which `from_memory` found to be needed.
 
         A write that was announced while the store was read asks for another read, so that no decision is made from a state
-        older than a write that has returned, even one that returned after the question came. Under an endless stream of
-        writes the last read decides: it was made after the question came.
+        older than a write that has returned, even one that returned after the question came.
 
-        Raises: Unavailable.
+        Raises: Unavailable, also when writes come faster than they can be read.
         """
         stream, token_text = attempt.access.stream, attempt.unverified_token
         value = parse_opaque(token_text) if token_text else None
@@ -129,6 +132,8 @@ class Authorizer:
                 await view.catch_up()
             if revision >= view.revision:
                 break
+        else:
+            raise Unavailable("the database changes faster than it can be read")
         if value is None:
             facts = _MALFORMED if token_text else _ABSENT
         return self._decide(engine, attempt, account, facts, publishers, revision)
@@ -154,11 +159,8 @@ class Authorizer:
         decision = decide(token, access, stands, now)
         if not (attempt.will_ask and decision.reason is _TOKEN_MISSING):
             token_id = token.id if token is not None else None
-            self._record(
-                AccessEvent(
-                    now, decision, access.action, access, access.client_ip, token_id, engine.name, attempt.session
-                )
-            )
+            seen = (now, decision, access.action, access, access.client_ip, token_id, engine.name, attempt.session)
+            self._record(_new(AccessEvent, seen))
         return decision
 
     def _refuse(self, engine: Engine, attempt: Attempt, reason: Reason) -> Decision:

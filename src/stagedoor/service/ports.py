@@ -236,9 +236,9 @@ class View(Protocol):
         """Tell whether a newer revision was announced."""
 
     async def catch_up(self) -> None:
-        """Apply what was announced.
+        """Ask the store and apply its changes; when this returns, nothing newer was announced.
 
-        Raises: Unavailable when the store does not answer.
+        Raises: Unavailable when the store does not answer, or changes faster than it can be followed.
         """
 
     def engine(self, secret_digest: bytes) -> Engine | None:

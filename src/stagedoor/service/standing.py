@@ -1,5 +1,7 @@
 """How things stand: from what the store says to what policy judges."""
 
+from typing import Final
+
 from stagedoor.model.caveats import Caveat
 from stagedoor.model.decision import Standing
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState
@@ -8,6 +10,8 @@ from stagedoor.tokens.patterns import compile_pattern
 from stagedoor.tokens.verify import verified, viewer_caveats_of
 
 NO_PUBLISHERS: Publishers = ()
+# See model.ids: the quicker way to make a named tuple.
+_new: Final = tuple.__new__
 _NOTHING: tuple[bool, tuple[Caveat, ...]] = (True, ())
 
 
@@ -58,7 +62,7 @@ def standing(
 ) -> Standing:
     """Put together what is known at `now` (seconds since the epoch)."""
     secured, viewer_caveats = secure_viewer(publishers, now) if publishers else _NOTHING
-    return Standing(facts.state, account_enabled, secured, viewer_caveats, revision)
+    return _new(Standing, (facts.state, account_enabled, secured, viewer_caveats, revision))
 
 
 def _covers(record: TokenRecord, name: str) -> bool:

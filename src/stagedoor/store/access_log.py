@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from stagedoor.model.decision import ALLOWING
 from stagedoor.model.errors import ConfigError
 from stagedoor.service.ports import AccessEvent
 
@@ -48,7 +49,7 @@ class AccessLogFile:
 
     def record(self, event: AccessEvent) -> None:
         """Take note of one decision."""
-        queue = self._allowed if event.decision.allowed else self._refused
+        queue = self._allowed if event.decision.reason in ALLOWING else self._refused
         if len(queue) < _QUEUE:
             queue.append(event)
         else:
@@ -64,6 +65,10 @@ class AccessLogFile:
         finally:
             while self._flush():
                 pass
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
 
     def _flush(self) -> bool:
         """Write one batch; tell whether there is more."""

@@ -1,4 +1,4 @@
-"""Opaque tokens: 32 random bytes, written as 64 lower-case hexadecimal characters.
+"""Opaque tokens: 32 random bytes, written as 64 lower-case hexadecimal characters, and read in either case.
 
 The same bytes are accepted as 43 characters of unpadded base64url (RFC 4648 section 5): RTMP and SRT clients send them so
 in `t=`, where length is short. Nothing else is a token, so a cut-off copy is told from one that is merely unknown.

@@ -8,6 +8,7 @@ from litestar import Request, Router, delete, get, patch, post, put
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from stagedoor.edge.millicast import schemas
@@ -67,7 +68,7 @@ def _token_routes(tokens: TokenAdmin, kind: TokenKind) -> Sequence[ControllerRou
         return success(token_body(await tokens.issue(request.user, kind, partial(terms_of, body)), version=1))
 
     @get(f"{path}/{{token_id:int}}", name=f"read_{kind}_token")
-    async def read(request: Http, token_id: int) -> dict[str, object]:
+    async def read(request: Http, token_id: FromPath[int]) -> dict[str, object]:
         return success(token_body(await tokens.read(request.user, kind, TokenId(token_id)), version=1))
 
     @get(f"{path}/list", name=f"list_{kind}_tokens")
@@ -78,17 +79,17 @@ def _token_routes(tokens: TokenAdmin, kind: TokenKind) -> Sequence[ControllerRou
         return success([token_body(issued, version=1) for issued in found])
 
     @put(f"{path}/{{token_id:int}}", name=f"update_{kind}_token_v1")
-    async def update_v1(request: Http, token_id: int) -> dict[str, object]:
+    async def update_v1(request: Http, token_id: FromPath[int]) -> dict[str, object]:
         body = schemas.parse(await request.body(), _UPDATE_V1[kind], schemas.V1_NAMES)
         return success(await _update(tokens, request.user, kind, TokenId(token_id), body, version=1))
 
     @put(f"/v2{path}/{{token_id:int}}", name=f"update_{kind}_token_v2")
-    async def update_v2(request: Http, token_id: int) -> dict[str, object]:
+    async def update_v2(request: Http, token_id: FromPath[int]) -> dict[str, object]:
         body = schemas.parse(await request.body(), _UPDATE[kind])
         return success(await _update(tokens, request.user, kind, TokenId(token_id), body, version=2))
 
     @delete(f"{path}/{{token_id:int}}", status_code=200, name=f"delete_{kind}_token")
-    async def delete_(request: Http, token_id: int) -> dict[str, object]:
+    async def delete_(request: Http, token_id: FromPath[int]) -> dict[str, object]:
         await tokens.revoke(request.user, kind, TokenId(token_id))
         return success(True)
 

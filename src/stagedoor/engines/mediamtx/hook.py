@@ -42,6 +42,8 @@ class _Call(msgspec.Struct, gc=False):
     id: str | None = None
 
 
+# See model.ids: the quicker way to make a named tuple.
+_new: Final = tuple.__new__
 _decode: Final = msgspec.json.Decoder(_Call).decode
 
 
@@ -61,8 +63,9 @@ class MediaMtx:
         if not token and asked.query:
             token = _query_token(asked.query)
         protocol = _PROTOCOLS.get(asked.protocol, _UNKNOWN)
-        access = Access(action, stream_of(asked.path), protocol, asked.ip)
-        return Attempt(access, token, asked.id or "", not token and not asked.user and protocol in _ASKABLE)
+        access = _new(Access, (action, stream_of(asked.path), protocol, asked.ip, None))
+        will_ask = not token and not asked.user and protocol in _ASKABLE
+        return _new(Attempt, (access, token, asked.id or "", will_ask))
 
     def answer(self, reason: Reason) -> Answer:
         """Write 200, 401 when credentials are missing, 403, or 503 when the fault is ours."""

@@ -4,7 +4,8 @@ What must hold (docs/contracts/engines.md):
 
 - nginx writes its own fields first, escaped, and appends the client's query as it came. So a client can repeat `name` or
   `addr`, and only the first of each counts.
-- Names become file names and arguments of programs: they are held to a short list of characters here.
+- Names become file names and arguments of programs: they are held to a short list of characters here, and begin with none
+  that makes a hidden file or an option.
 - nginx's own push and pull relays ask to play, in a shape that no client can take: an empty application and an address
   that is no plain IP.
 - Only the first digit of the status is read: 2 allows, 4 and 5 refuse. A 3 would rename the stream.
@@ -22,7 +23,7 @@ from stagedoor.service.authorize import Attempt, Notice
 
 _ACTIONS: Final = {"publish": Action.PUBLISH, "play": Action.SUBSCRIBE}
 _ENDS: Final = frozenset({"publish_done", "play_done", "done", "record_done", "disconnect"})
-_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,64}/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+_NAME: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_-]{0,63}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _RELAY_ADDRESS: Final = re.compile(r"[^/\s]+:\d{1,5}/\S*")
 _HLS: Final = re.compile(
     r"/hls/(?:~(?P<token>[A-Za-z0-9_-]+)/)?(?P<name>[^?]+)/[A-Za-z0-9_-]+\.(?:m3u8|ts)(?:\?(?P<query>.*))?"
