@@ -8,10 +8,8 @@ no room, or no disk, is counted, and the count is written as soon as there is ro
 import asyncio
 import logging
 import os
-import time
 from collections import deque
 from datetime import UTC, datetime
-from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -77,10 +75,10 @@ class AccessLogFile:
         if not events and not dropped:
             return False
         events.sort(key=itemgetter(0))
-        lines = [_line(event) for event in events]
+        lines: list[msgspec.Struct] = [_line(event) for event in events]
         if dropped:
-            lines.append(_encode({"at": _time(time.time()), "dropped": dropped}))
-        written, cause = self._write(lines)
+            lines.append(_Dropped(datetime.now(UTC), dropped))
+        written, cause = self._write(_encode_lines(lines))
         if written < len(lines):
             lost = len(events) - min(written, len(events)) + dropped
             _log.error("the access log cannot be written: %s; %d events lost", cause, lost)
@@ -88,19 +86,18 @@ class AccessLogFile:
             return False
         return bool(self._refused or self._allowed)
 
-    def _write(self, lines: list[bytes]) -> tuple[int, str]:
+    def _write(self, lines: bytes) -> tuple[int, str]:
         """Append lines; return how many arrived whole, and why not more."""
-        content = b"".join(line + b"\n" for line in lines)
+        # A disk that filled up may have taken a part: what follows then begins on a line of its own.
+        start = b"\n" if self._torn else b""
         try:
             self._reopen_if_moved()
-            if self._torn:
-                content = b"\n" + content
-            size = os.write(self._file, content)
+            size = os.write(self._file, start + lines)
         except OSError as error:
             return 0, error.strerror or "unknown"
-        # A disk that fills up may take a part: what follows then begins on a line of its own.
-        self._torn = not content[:size].endswith(b"\n") if size else self._torn
-        return (len(lines), "") if size == len(content) else (content[:size].count(b"\n"), "the disk took a part")
+        arrived = lines[: max(size - len(start), 0)]
+        self._torn = not arrived.endswith(b"\n")
+        return arrived.count(b"\n"), "the disk took a part"
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -116,10 +113,10 @@ class AccessLogFile:
             self._file, self._torn = opened, False
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     """A line of the log. Empty fields are written too, so that every line has the same shape."""
 
-    at: str
+    at: datetime
     allowed: bool
     reason: str
     action: str
@@ -132,40 +129,25 @@ class _Line(msgspec.Struct):
     revision: int
 
 
-_encode: Final = msgspec.json.Encoder().encode
+class _Dropped(msgspec.Struct):
+    """A line that says how many decisions found no room."""
+
+    at: datetime
+    dropped: int
 
 
-def _line(event: AccessEvent) -> bytes:
-    at, decision, word, access, client_ip, token_id, engine, session = event
+_encode_lines: Final = msgspec.json.Encoder().encode_lines
+_at: Final = datetime.fromtimestamp
+
+
+def _line(event: AccessEvent) -> _Line:
+    at, (reason, revision), word, access, client_ip, token_id, engine, session = event
     stream = protocol = ""
     if access is not None:
-        account, name = access.stream
-        stream, protocol = f"{account or '?'}/{name or '?'}", access.protocol
-    return _encode(
-        _Line(
-            _time(at),
-            decision.allowed,
-            decision.reason,
-            word,
-            stream,
-            token_id,
-            client_ip,
-            protocol,
-            engine,
-            session,
-            decision.revision,
-        )
-    )
-
-
-def _time(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
-
-
-@lru_cache(maxsize=4)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        (account, name), protocol = access.stream, access.protocol
+        stream = f"{account or '?'}/{name or '?'}"
+    allowed = reason in ALLOWING
+    return _Line(_at(at, UTC), allowed, reason, word, stream, token_id, client_ip, protocol, engine, session, revision)
 
 
 def _drain(queue: deque[AccessEvent], most: int) -> list[AccessEvent]:

@@ -1,5 +1,6 @@
 """Between rows and records."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -21,7 +22,7 @@ def record_of(row: RowMapping) -> TokenRecord:
     """Read a row of `token`."""
     return TokenRecord(
         id=TokenId(row["id"]),
-        account=AccountId(row["account_id"]),
+        account=AccountId(sys.intern(row["account_id"])),
         kind=TokenKind(row["kind"]),
         terms=_TERMS.decode(row["terms"]),
         digest=row["digest"],
