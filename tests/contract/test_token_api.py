@@ -32,10 +32,8 @@ from stagedoor.service.token_admin import TokenAdmin
 from stagedoor.store import schema
 from stagedoor.tokens.api_secret import checksum, new_api_secret
 
-# Newer releases of the framework deprecate path parameters declared as the API does; that is not the subject here.
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.filterwarnings("ignore:.*path parameter 'token_id' declared using deprecated:DeprecationWarning"),
 ]
 
 Json = dict[str, Any]

@@ -1,5 +1,6 @@
 """Administer tokens: issue, read, list, change, renew, revoke."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,8 @@ from stagedoor.tokens.patterns import check_pattern
 
 MAX_LABEL = 128
 """Longest label, in characters."""
+
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
 
 ChangeTerms = Callable[[TokenTerms], TokenTerms]
 MakeTerms = Callable[[int], TokenTerms]
@@ -126,8 +129,7 @@ def check_terms(terms: TokenTerms) -> None:
     _check_window(terms)
     if terms.allowed_addresses and terms.bind_ips_on_usage:
         raise InvalidInput("set allowedIpAddresses or bindIpsOnUsage, not both", field="bindIpsOnUsage")
-    if terms.allowed_countries and terms.denied_countries:
-        raise InvalidInput("set allowedCountries or deniedCountries, not both", field="deniedCountries")
+    _check_countries(terms)
     if terms.publishing.record and terms.publishing.clip:
         raise InvalidInput("set record or clip, not both", field="clip")
 
@@ -138,6 +140,15 @@ def _check_addresses(terms: TokenTerms) -> None:
             parse_network(text)
         except InvalidInput as error:
             raise InvalidInput(error.message, field="allowedIpAddresses") from None
+
+
+def _check_countries(terms: TokenTerms) -> None:
+    for name, countries in (("allowedCountries", terms.allowed_countries), ("deniedCountries", terms.denied_countries)):
+        for country in countries:
+            if not _COUNTRY.fullmatch(country):
+                raise InvalidInput(f"{country[:20]!r} is not an ISO 3166-1 alpha-2 code such as PL", field=name)
+    if terms.allowed_countries and terms.denied_countries:
+        raise InvalidInput("set allowedCountries or deniedCountries, not both", field="deniedCountries")
 
 
 def _check_window(terms: TokenTerms) -> None:

@@ -5,13 +5,14 @@ commits. On SQLite, one writer at a time, with the log on disk before a call ret
 wait for nobody.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Update, bindparam, case, delete, insert, select, union_all, update
+from sqlalchemy import Update, bindparam, case, delete, insert, literal, select, union_all, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -77,10 +78,10 @@ class SqlStore:
             parameters |= {"account": account, "name": name}
         async with self._reading() as connection:
             rows = (await connection.execute(statement, parameters)).mappings().all()
-        first, rest = rows[0], rows[1:]
-        record = record_of(first) if first["id"] is not None else None
+        shown = next(row for row in rows if row["shown"])
+        record = record_of(shown) if shown["id"] is not None else None
         owner = account or (record.account if record is not None else AccountId(""))
-        return Facts(record, owner, distinct(record_of(row) for row in rest), first["n"])
+        return Facts(record, owner, distinct(record_of(row) for row in rows if not row["shown"]), shown["n"])
 
     async def changes_after(self, revision: int) -> tuple[int, Sequence[Change] | None]:
         """Return the newest revision and what changed after `revision`, oldest first; None when that is not kept."""
@@ -208,7 +209,8 @@ class SqlStore:
                 {"account_id": record.account, "name": name, "token_id": record.id}
                 for name in publisher_names(record.terms)
             ]
-            await write.connection.execute(insert(streams), rows)
+            if rows:
+                await write.connection.execute(insert(streams), rows)
 
     # -- AccountStore
 
@@ -354,7 +356,8 @@ class SqlStore:
                 await connection.execute(
                     delete(schema.change).where(schema.change.c.revision <= write.revision - KEPT_CHANGES)
                 )
-        await self._announce(write.revision)
+        # A caller that goes away after the commit must not keep the others from learning of it.
+        await asyncio.shield(self._announce(write.revision))
 
 
 @contextmanager
@@ -390,15 +393,17 @@ async def _find_token(
 
 
 def _fact_statements() -> tuple[Any, Any]:
-    """Build the two forms of the cold look-up. The first row is the token (or nulls); the others are publishers."""
+    """Build the two forms of the cold look-up. One row is marked `shown`, the token (or nulls); others are publishers."""
     number, token, streams = schema.revision.c.n, schema.token, schema.publisher_stream
-    shown = select(number, token).select_from(schema.revision.outerjoin(token, token.c.digest == bindparam("digest")))
+    shown = select(number, literal(True).label("shown"), token).select_from(
+        schema.revision.outerjoin(token, token.c.digest == bindparam("digest"))
+    )
     owner = case(
         (bindparam("account") != "", bindparam("account")),
         else_=select(token.c.account_id).where(token.c.digest == bindparam("digest")).scalar_subquery(),
     )
     covering = (
-        select(number, token)
+        select(number, literal(False).label("shown"), token)
         .select_from(schema.revision)
         .join(streams, streams.c.account_id == owner)
         .join(token, token.c.id == streams.c.token_id)

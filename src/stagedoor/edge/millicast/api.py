@@ -1,5 +1,6 @@
 """The routes of the compatible Token API: `/api/publish_token`, `/api/subscribe_token`, their version 2 updates."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -22,6 +23,8 @@ from stagedoor.service.ports import Page, SortBy
 from stagedoor.service.token_admin import TokenAdmin
 
 Http = Request[Any, Any, Any]
+
+_ID: Final = re.compile(r"[0-9]{1,40}")
 
 _CREATE: Final[Mapping[TokenKind, type[schemas.CreateToken]]] = {
     TokenKind.PUBLISH: schemas.CreatePublishToken,
@@ -67,9 +70,9 @@ def _token_routes(tokens: TokenAdmin, kind: TokenKind) -> Sequence[ControllerRou
         body = schemas.parse(await request.body(), _CREATE[kind])
         return success(token_body(await tokens.issue(request.user, kind, partial(terms_of, body)), version=1))
 
-    @get(f"{path}/{{token_id:int}}", name=f"read_{kind}_token")
-    async def read(request: Http, token_id: FromPath[int]) -> dict[str, object]:
-        return success(token_body(await tokens.read(request.user, kind, TokenId(token_id)), version=1))
+    @get(f"{path}/{{token_id:str}}", name=f"read_{kind}_token")
+    async def read(request: Http, token_id: FromPath[str]) -> dict[str, object]:
+        return success(token_body(await tokens.read(request.user, kind, _token_id(kind, token_id)), version=1))
 
     @get(f"{path}/list", name=f"list_{kind}_tokens")
     async def list_(request: Http) -> dict[str, object]:
@@ -78,19 +81,19 @@ def _token_routes(tokens: TokenAdmin, kind: TokenKind) -> Sequence[ControllerRou
         found = await tokens.list(request.user, kind, page)
         return success([token_body(issued, version=1) for issued in found])
 
-    @put(f"{path}/{{token_id:int}}", name=f"update_{kind}_token_v1")
-    async def update_v1(request: Http, token_id: FromPath[int]) -> dict[str, object]:
+    @put(f"{path}/{{token_id:str}}", name=f"update_{kind}_token_v1")
+    async def update_v1(request: Http, token_id: FromPath[str]) -> dict[str, object]:
         body = schemas.parse(await request.body(), _UPDATE_V1[kind], schemas.V1_NAMES)
-        return success(await _update(tokens, request.user, kind, TokenId(token_id), body, version=1))
+        return success(await _update(tokens, request.user, kind, _token_id(kind, token_id), body, version=1))
 
-    @put(f"/v2{path}/{{token_id:int}}", name=f"update_{kind}_token_v2")
-    async def update_v2(request: Http, token_id: FromPath[int]) -> dict[str, object]:
+    @put(f"/v2{path}/{{token_id:str}}", name=f"update_{kind}_token_v2")
+    async def update_v2(request: Http, token_id: FromPath[str]) -> dict[str, object]:
         body = schemas.parse(await request.body(), _UPDATE[kind])
-        return success(await _update(tokens, request.user, kind, TokenId(token_id), body, version=2))
+        return success(await _update(tokens, request.user, kind, _token_id(kind, token_id), body, version=2))
 
-    @delete(f"{path}/{{token_id:int}}", status_code=200, name=f"delete_{kind}_token")
-    async def delete_(request: Http, token_id: FromPath[int]) -> dict[str, object]:
-        await tokens.revoke(request.user, kind, TokenId(token_id))
+    @delete(f"{path}/{{token_id:str}}", status_code=200, name=f"delete_{kind}_token")
+    async def delete_(request: Http, token_id: FromPath[str]) -> dict[str, object]:
+        await tokens.revoke(request.user, kind, _token_id(kind, token_id))
         return success(True)
 
     @patch(f"{path}/disable", name=f"disable_{kind}_tokens")
@@ -100,6 +103,16 @@ def _token_routes(tokens: TokenAdmin, kind: TokenKind) -> Sequence[ControllerRou
 
     handlers: list[HTTPRouteHandler] = [create, read, list_, update_v1, update_v2, delete_, disable]
     return handlers
+
+
+def _token_id(kind: TokenKind, text: str) -> TokenId:
+    """Read the id in a path.
+
+    Raises: NotFound for what no id looks like: digits of other scripts, signs, separators.
+    """
+    if not _ID.fullmatch(text):
+        raise NotFound(f"No {kind} token with id: {text[:40]}", field="tokenId")
+    return TokenId(int(text))
 
 
 async def _update(

@@ -165,7 +165,7 @@ class ListTokens(Struct, rename="camel", kw_only=True):
 class DisableTokens(Struct, rename="camel"):
     """Tokens to switch off."""
 
-    token_ids: Annotated[list[int], Meta(min_length=1)]
+    token_ids: Annotated[list[int], Meta(min_length=1, max_length=1000)]
 
 
 V1_NAMES: Final[Mapping[str, str]] = MappingProxyType(
