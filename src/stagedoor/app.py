@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stagedoor.cluster.revision import SharedRevision
 from stagedoor.cluster.view import CachedView
@@ -50,6 +51,13 @@ class Administration:
     accounts: Accounts
     tokens: TokenAdmin
     engines: Engines
+
+
+class Authority(NamedTuple):
+    """One worker's HTTP application, and the part of it that the protocol asks directly."""
+
+    app: App
+    hooks: Hooks
 
 
 def create_data(settings: Settings) -> None:
@@ -132,7 +140,7 @@ async def administration(settings: Settings) -> AsyncIterator[Administration]:
 
 
 @contextlib.asynccontextmanager
-async def authority(settings: Settings) -> AsyncIterator[App]:
+async def authority(settings: Settings) -> AsyncIterator[Authority]:
     """Open one worker's authority and run its background work for as long as the context lasts."""
     async with administration(settings) as admin:
         access_log = AccessLogFile(settings.access_log_file)
@@ -157,7 +165,8 @@ async def authority(settings: Settings) -> AsyncIterator[App]:
             asyncio.create_task(others.load(), name="load the framework"),
         ]
         try:
-            yield Root(hooks=hooks, exact={"/healthz": health, "/readyz": health}, others=others)
+            root = Root(hooks=hooks, exact={"/healthz": health, "/readyz": health}, others=others)
+            yield Authority(root, hooks)
         finally:
             for task in tasks:
                 task.cancel()

@@ -6,12 +6,15 @@ import logging
 import os
 import signal
 import socket
+from functools import partial
+from typing import cast
 
 import uvicorn
 import uvloop
 
 from stagedoor.app import administration, authority, prepare_data
 from stagedoor.config import Settings
+from stagedoor.edge.protocol import HookProtocol
 from stagedoor.model.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -67,7 +70,7 @@ def _run(settings: Settings, listener: socket.socket) -> int:
 
 
 async def _work(settings: Settings, listener: socket.socket) -> int:
-    async with authority(settings) as app:
+    async with authority(settings) as (app, hooks):
         # What is loaded now stays, and what a call makes is gone with it: looking through all of it at the collector's
         # usual pace costs a tenth of the decisions.
         gc.freeze()
@@ -75,7 +78,7 @@ async def _work(settings: Settings, listener: socket.socket) -> int:
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=cast("type[asyncio.Protocol]", partial(HookProtocol, hooks=hooks)),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

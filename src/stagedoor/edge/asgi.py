@@ -1,6 +1,7 @@
 """The little of ASGI that the hot path needs: read a body, send a short answer."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any, Final
 
 Scope = MutableMapping[str, Any]
@@ -16,14 +17,17 @@ MAX_HOOK_BODY: Final = 64 * 1024
 class Reply:
     """A short plain-text answer, made once and sent often."""
 
-    __slots__ = ("body", "start")
+    __slots__ = ("body", "head", "start", "text")
 
     def __init__(self, status: int, text: str, content_type: bytes = b"text/plain; charset=utf-8") -> None:
-        """Prepare the two messages of the answer."""
-        body = text.encode()
-        headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+        """Prepare the two messages of the answer, and its text and status line with headers as they are written."""
+        self.text = text.encode()
+        headers = [(b"content-type", content_type), (b"content-length", str(len(self.text)).encode())]
         self.start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-        self.body: Message = {"type": "http.response.body", "body": body}
+        self.body: Message = {"type": "http.response.body", "body": self.text}
+        self.head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() + b"".join(
+            name + b": " + value + b"\r\n" for name, value in headers
+        )
 
     async def send(self, send: Send) -> None:
         """Send it."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from stagedoor.edge.asgi import MAX_HOOK_BODY, Receive, Reply, Scope, Send, read_body
-from stagedoor.engines.dialect import Dialect
+from stagedoor.engines.dialect import Dialect, Headers
 from stagedoor.model.decision import Reason
-from stagedoor.model.engine import EngineKind
+from stagedoor.model.engine import Engine, EngineKind
 from stagedoor.model.errors import Unavailable
 from stagedoor.service.authorize import Attempt, Authorizer, Notice
 
@@ -57,31 +57,50 @@ class Hooks:
         self._known: dict[str, _Path] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
+        """Answer one call, asking the store where memory does not do."""
         body = await read_body(receive, MAX_HOOK_BODY)
-        authorizer = self._authorizer
         try:
-            if authorizer.behind():
-                await authorizer.catch_up()
+            if self._authorizer.behind():
+                await self._authorizer.catch_up()
         except Unavailable:
             await _UNAVAILABLE.send(send)
             return
-        known = self._known.get(scope["path"]) or self._parse(scope["path"])
-        engine = authorizer.engine(known.secret_digest)
-        # Security: the answer to a wrong secret is the same for every kind and every body.
-        if engine is None or engine.kind != known.kind:
+        understood = self._understand(scope["path"], scope["headers"], body)
+        if understood is None:
             await _FORBIDDEN.send(send)
             return
-        door = self._doors[engine.kind]
-        asked = door.read(known.rest, scope["headers"], body, known.secret) if body is not None else _TOO_LONG
+        engine, door, asked = understood
         if isinstance(asked, Attempt):
-            decided = authorizer.from_memory(engine, asked)
-            decision = decided if decided is not None else await authorizer.authorize(engine, asked)
+            decision = await self._authorizer.authorize(engine, asked)
         else:
-            decision = authorizer.note(engine, asked)
-        reply = door.replies[decision.reason]
-        await send(reply.start)
-        await send(reply.body)
+            decision = self._authorizer.note(engine, asked)
+        await door.replies[decision.reason].send(send)
+
+    def from_memory(self, path: str, headers: Headers, body: bytes) -> Reply | None:
+        """Answer one call now; None when the store has to be asked."""
+        authorizer = self._authorizer
+        if authorizer.behind():
+            return None
+        understood = self._understand(path, headers, body)
+        if understood is None:
+            return _FORBIDDEN
+        engine, door, asked = understood
+        if isinstance(asked, Attempt):
+            decision = authorizer.from_memory(engine, asked)
+            return door.replies[decision.reason] if decision is not None else None
+        return door.replies[authorizer.note(engine, asked).reason]
+
+    def _understand(
+        self, path: str, headers: Headers, body: bytes | None
+    ) -> "tuple[Engine, _Door, Attempt | Notice] | None":
+        """Tell which engine calls and what it asks; None when the secret is no engine's. `body`: None if too long."""
+        known = self._known.get(path) or self._parse(path)
+        engine = self._authorizer.engine(known.secret_digest)
+        # Security: the answer to a wrong secret is the same for every kind and every body.
+        if engine is None or engine.kind != known.kind:
+            return None
+        door = self._doors[engine.kind]
+        return engine, door, door.read(known.rest, headers, body, known.secret) if body is not None else _TOO_LONG
 
     def _parse(self, path: str) -> "_Path":
         """Take a path apart. It is kept when its secret is an engine's, so guesses are not."""

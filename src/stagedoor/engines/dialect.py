@@ -1,13 +1,13 @@
 """What every hook dialect provides: read an engine's call, write the answer it understands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
 from stagedoor.model.decision import Reason
 from stagedoor.model.ids import StreamId, parse_path
 from stagedoor.service.authorize import Attempt, Notice
 
-Headers = Sequence[tuple[bytes, bytes]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):
