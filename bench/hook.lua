@@ -1,4 +1,4 @@
--- Post hook bodies from a file, one a line, in turn.
+-- Post hook bodies from a file, one a line, in turn, from a given line on or from any.
 local requests = {}
 local at = 0
 
@@ -9,7 +9,7 @@ function init(args)
         requests[#requests + 1] = wrk.format("POST", nil, headers, line)
     end
     math.randomseed(os.time())
-    at = math.random(#requests)
+    at = tonumber(args[3]) or math.random(#requests)
 end
 
 function request()

@@ -192,6 +192,48 @@ def test_setup_without_a_package_manager(tmp_path: Path) -> None:
     assert "nginx libnginx-mod-rtmp" in test.stderr
 
 
+def test_setup_installs_programs_and_leaves_no_service(tmp_path: Path) -> None:
+    """It says what it will run, with sudo only when not root; services may not start meanwhile, and stay off after.
+
+    The package manager and systemctl are stand-ins that write down how they were called: this machine has neither a
+    system to break nor one that runs services. /usr/sbin is an empty one of the test's own.
+    """
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    calls = tmp_path / "calls"
+    for name, then in (
+        ("apt-get", 'case "$*" in *install*) cat /usr/sbin/policy-rc.d >>"$CALLS"; touch /usr/sbin/nginx;; esac'),
+        ("systemctl", ""),
+        ("sudo", 'exec "$@"'),
+    ):
+        stand_in = bin_ / name
+        stand_in.write_text(f'#!/bin/sh\necho "{name} $*" >>"$CALLS"\n{then}\n')
+        stand_in.chmod(0o755)
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "var", ".venv", "*cache*"))
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    outer = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    stage = "mount -t tmpfs none /usr/sbin && mount -t tmpfs none /run && mkdir -p /run/systemd/system"
+    environment = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "CALLS": str(calls)}
+    for user, sudo in ((0, ""), (1000, "sudo ")):
+        calls.write_text("")
+        inner = "" if user == 0 else f"unshare --user --map-user={user} "
+        script = f"{stage} && {inner}sh scripts/setup.sh run; ls /usr/sbin"
+        result = subprocess.run(
+            [*outer, "sh", "-c", script], cwd=copy, env=environment, capture_output=True, text=True, timeout=120
+        )
+        packages = "nginx libnginx-mod-rtmp"
+        said = f"I will run: {sudo}apt-get install --yes --no-install-recommends {packages}"
+        assert said in result.stderr
+        assert "keep packages from starting services" in result.stderr
+        written = calls.read_text()
+        assert f"apt-get install --yes --no-install-recommends -q {packages}" in written
+        assert "#!/bin/sh\nexit 101" in written
+        assert "systemctl disable --now nginx" in written
+        assert ("sudo env DEBIAN_FRONTEND=noninteractive apt-get install" in written) == bool(sudo)
+        assert result.stdout.split() == ["nginx"], "the policy is gone when it is done"
+
+
 def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path, ports: dict[str, str], until: Until) -> None:
     """Every command of the five-minute tour, with only the ports replaced, does what the text says."""
     text = (ROOT / "README.md").read_text()
