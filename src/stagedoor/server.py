@@ -71,8 +71,7 @@ def _run(settings: Settings, listener: socket.socket) -> int:
 
 async def _work(settings: Settings, listener: socket.socket) -> int:
     async with authority(settings) as (app, hooks):
-        # What is loaded now stays, and what a call makes is gone with it: looking through all of it at the collector's
-        # usual pace costs a tenth of the decisions.
+        # What is loaded now stays, and what a call makes is gone with it: the collector need not look through either often.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         server = uvicorn.Server(

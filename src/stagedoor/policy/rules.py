@@ -41,7 +41,7 @@ _STANDS: Final = {
     TokenState.DISABLED: (Rule.TOKEN_STANDS, Reason.TOKEN_DISABLED, None),
     TokenState.REVOKED: (Rule.TOKEN_STANDS, Reason.TOKEN_REVOKED, None),
 }
-# Made once: a decision walks past most of these, and making them anew was a third of its cost.
+# Made once: every decision walks past most of these.
 _SUBSCRIBE: Final = Action.SUBSCRIBE
 _ACCOUNT_OPEN: Final = (Rule.ACCOUNT_ENABLED, None, None)
 _ACCOUNT_CLOSED: Final = (Rule.ACCOUNT_ENABLED, Reason.ACCOUNT_DISABLED, None)
