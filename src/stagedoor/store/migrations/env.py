@@ -8,7 +8,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     render_as_batch=True,
-    # SQLite undoes DDL with its transaction, once the transaction is begun in earnest (see store.migrate).
+    # Both databases undo DDL with its transaction; SQLite once the transaction is begun in earnest (see store.sqlite).
     transactional_ddl=True,
 )
 with context.begin_transaction():
