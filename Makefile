@@ -37,4 +37,4 @@ lock: ## choose versions anew, within pyproject.toml
 	@sh scripts/lock.sh
 
 clean: ## remove what was installed and built here (not the data in var)
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv geo/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
