@@ -1,5 +1,6 @@
 """Decoding what was encoded gives it back."""
 
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import pytest
@@ -7,13 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import RowMapping
 
-from stagedoor.model.addresses import Address, parse_address, parse_network
+from stagedoor.model.access import Action, Protocol
+from stagedoor.model.account import AccountPolicy
+from stagedoor.model.addresses import Address, Network, format_network, network_of, parse_address, parse_network
+from stagedoor.model.caveats import Budgets, Countries, Over, Per, SessionLimit, SingleUse
 from stagedoor.model.errors import ConfigError
 from stagedoor.model.grant import StreamPattern
-from stagedoor.model.ids import AccountId, TokenId, is_stream_name, parse_path, parse_stream_id
+from stagedoor.model.hours import Hours, Window
+from stagedoor.model.ids import AccountId, EngineId, TokenId, is_stream_name, parse_path, parse_stream_id
 from stagedoor.model.secret import Secret
+from stagedoor.model.session import OpenSession, SessionStart, TokenUse
 from stagedoor.model.token import PublishOptions, TokenKind, TokenRecord, TokenTerms
-from stagedoor.store.codec import record_of, write_terms
+from stagedoor.store.codec import (
+    policy_of,
+    record_of,
+    session_of,
+    session_row,
+    use_of,
+    write_instants,
+    write_policy,
+    write_terms,
+)
 from stagedoor.tokens.keyring import Keyring, base64url
 from stagedoor.tokens.opaque import parse_opaque
 
@@ -28,37 +43,59 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=3,
 )
 json_objects = st.dictionaries(texts, json_values, max_size=2)
-terms = st.builds(
-    TokenTerms,
-    label=texts,
-    streams=st.lists(st.builds(StreamPattern, texts, st.booleans()), max_size=2).map(tuple),
-    active=st.booleans(),
-    not_before=st.none() | numbers,
-    expires_at=st.none() | numbers,
-    allowed_addresses=lists,
-    allowed_origins=lists,
-    bind_ips_on_usage=st.none() | numbers,
-    allowed_countries=lists,
-    denied_countries=lists,
-    origin_cluster=texts,
-    tracking_id=st.none() | texts,
-    publishing=st.builds(
-        PublishOptions,
-        subscribe_requires_auth=st.booleans(),
-        record=st.booleans(),
-        clip=st.booleans(),
-        multisource=st.booleans(),
-        low_latency_rtmp=st.booleans(),
-        enable_thumbnails=st.booleans(),
-        display_srt_passphrase=st.booleans(),
-        drm=st.booleans(),
-        enable_utc_insertion=st.none() | st.booleans(),
-        geo_cascade=st.none() | json_objects,
-        restream=st.lists(json_objects, max_size=2).map(tuple),
-        priority=st.none() | numbers,
-        encoder_profile_id=st.none() | texts,
-    ),
+actions = st.lists(st.sampled_from(list(Action)), max_size=2).map(tuple)
+instants = st.floats(0, 2**40)
+networks = st.ip_addresses().map(str).map(parse_network)
+hours = st.builds(
+    Hours, texts, st.lists(st.builds(Window, st.lists(numbers, max_size=2).map(tuple), numbers, numbers)).map(tuple)
 )
+PUBLISHING: dict[str, st.SearchStrategy[Any]] = {
+    "subscribe_requires_auth": st.booleans(),
+    "record": st.booleans(),
+    "clip": st.booleans(),
+    "multisource": st.booleans(),
+    "low_latency_rtmp": st.booleans(),
+    "enable_thumbnails": st.booleans(),
+    "display_srt_passphrase": st.booleans(),
+    "drm": st.booleans(),
+    "enable_utc_insertion": st.none() | st.booleans(),
+    "geo_cascade": st.none() | json_objects,
+    "restream": st.lists(json_objects, max_size=2).map(tuple),
+    "priority": st.none() | numbers,
+    "encoder_profile_id": st.none() | texts,
+}
+TERMS: dict[str, st.SearchStrategy[Any]] = {
+    "label": texts,
+    "streams": st.lists(st.builds(StreamPattern, texts, st.booleans()), max_size=2).map(tuple),
+    "active": st.booleans(),
+    "not_before": st.none() | numbers,
+    "expires_at": st.none() | numbers,
+    "allowed_addresses": lists,
+    "allowed_origins": lists,
+    "bind_ips_on_usage": st.none() | numbers,
+    "allowed_countries": lists,
+    "denied_countries": lists,
+    "hours": st.none() | hours,
+    "end_sessions_at_expiry": st.booleans(),
+    "bind_ipv4_bits": numbers,
+    "bind_ipv6_bits": numbers,
+    "rebinds_an_hour": numbers,
+    "allow_without_origin": st.booleans(),
+    "geo_applies_to": actions,
+    "allowed_protocols": st.lists(st.sampled_from(list(Protocol)), max_size=2).map(tuple),
+    "allowed_user_agents": lists,
+    "allowed_referrers": lists,
+    "subject": texts,
+    "session_limit": st.none()
+    | st.builds(SessionLimit, numbers, st.sampled_from(list(Per)), st.sampled_from(list(Over)), numbers),
+    "single_use": st.none() | st.builds(SingleUse, numbers),
+    "budgets": st.none() | st.builds(Budgets, *[st.none() | numbers] * 4),
+    "shadow_until": st.none() | numbers,
+    "origin_cluster": texts,
+    "tracking_id": st.none() | texts,
+    "publishing": st.builds(PublishOptions, **PUBLISHING),
+}
+terms = st.builds(TokenTerms, **TERMS)
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -112,6 +149,94 @@ def test_what_was_never_sealed_does_not_open(sealed: bytes) -> None:
 def test_a_dumped_keyring_reads_back() -> None:
     """Digests agree."""
     assert Keyring.load(KEYRING.dump()).digest(b"x") == KEYRING.digest(b"x")
+
+
+def test_every_term_is_drawn() -> None:
+    """Whoever adds a term has to draw it above, so that none stands at its default unnoticed."""
+    assert set(TERMS) == {field.name for field in fields(TokenTerms)}
+    assert set(PUBLISHING) == {field.name for field in fields(PublishOptions)}
+
+
+@given(
+    st.builds(
+        AccountPolicy,
+        enabled=st.booleans(),
+        countries=st.none() | st.builds(Countries, lists, lists, actions),
+        origin_cluster=texts,
+        longest_lifetime_seconds=st.none() | numbers,
+        shadow_until=numbers,
+    )
+)
+def test_an_accounts_policy_reads_back_from_its_row(policy: AccountPolicy) -> None:
+    """Whether it is open stands in a column of its own, which counts."""
+    row: dict[str, object] = {"enabled": policy.enabled, "policy": write_policy(policy)}
+    assert policy_of(cast("RowMapping", row)) == policy
+    closed = policy_of(cast("RowMapping", row | {"enabled": False}))
+    assert closed == replace(policy, enabled=False)
+
+
+def test_an_account_of_an_earlier_version_sets_nothing() -> None:
+    """Its row has an empty policy."""
+    row: dict[str, object] = {"enabled": True, "policy": "{}"}
+    assert policy_of(cast("RowMapping", row)) == AccountPolicy()
+
+
+def test_terms_of_an_earlier_version_have_none_of_the_newer_limits() -> None:
+    """What is not in the row is as if it had never been set."""
+    old = '{"label":"t","streams":[{"text":"show","is_regex":false}],"active":true,"origin_cluster":"","publishing":{}}'
+    row = {"id": 1, "account_id": "a", "kind": "publish", "terms": old, "digest": b"", "sealed": b"", "added_on": 0}
+    record = record_of(cast("RowMapping", row | {"revoked_at": None}))
+    assert record.terms == TokenTerms(label="t", streams=(StreamPattern("show"),))
+
+
+@given(
+    st.builds(
+        SessionStart,
+        texts.map(AccountId),
+        numbers.map(TokenId),
+        texts,
+        texts.map(EngineId),
+        texts,
+        texts,
+        st.sampled_from(list(Action)),
+        st.sampled_from(list(Protocol)),
+        texts,
+        instants,
+    ),
+    numbers,
+)
+def test_a_session_reads_back_from_its_row(start: SessionStart, number: int) -> None:
+    """It begins open, with nothing carried, and was last heard of when it began."""
+    row = cast("RowMapping", session_row(start) | {"id": number})
+    assert session_of(row) == OpenSession(id=number, start=start, seen_at=start.at)
+
+
+@given(st.lists(instants, max_size=3).map(tuple), numbers, numbers, instants, st.none() | instants, texts)
+def test_the_use_of_a_token_reads_back_from_its_row(
+    rebinds: tuple[float, ...], starts: int, carried: int, watched: float, last_at: float | None, last_ip: str
+) -> None:
+    """Beside the networks it is bound to, which stand in rows of their own."""
+    row: dict[str, object] = {"starts": starts, "bytes": carried, "watched_seconds": watched, "last_at": last_at}
+    row |= {"last_ip": last_ip, "rebinds": write_instants(rebinds)}
+    bound = {parse_network("192.0.2.1"): 1.0}
+    assert use_of(cast("RowMapping", row), bound) == TokenUse(
+        starts=starts,
+        watched_seconds=watched,
+        bytes=carried,
+        last_ip=last_ip,
+        last_at=last_at,
+        rebinds=rebinds,
+        bound=bound,
+    )
+    assert use_of(None, bound) == TokenUse(bound=bound)
+
+
+@given(networks, st.integers(0, 128))
+def test_a_network_reads_back(network: Network, bits: int) -> None:
+    """Single addresses and networks of any length, of both versions."""
+    cut = network_of(Address(network.version, network.first), min(bits, 32 if network.version == 4 else 128))
+    for one in (network, cut):
+        assert parse_network(format_network(one)) == one
 
 
 @given(terms, st.sampled_from(list(TokenKind)), st.binary(max_size=40), numbers, st.none() | numbers)

@@ -1,6 +1,7 @@
 """Parsers raise their one declared type, or nothing, whatever comes."""
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from stagedoor.config import PREFIX, Settings, load
 from stagedoor.edge.millicast import schemas
+from stagedoor.engines.dialect import OwnSecrets
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
 from stagedoor.model.access import Action
@@ -17,13 +19,16 @@ from stagedoor.model.decision import Reason
 from stagedoor.model.errors import ConfigError, InvalidInput
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import is_stream_name, parse_path, parse_stream_id
+from stagedoor.model.origins import parse_origin, parse_origin_pattern
 from stagedoor.service.authorize import Attempt, Notice
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import TOKEN_BYTES, parse_opaque
-from stagedoor.tokens.patterns import check_pattern
+from stagedoor.tokens.patterns import check_pattern, compile_wildcard
 
 anything = st.text(st.characters(exclude_categories=()), max_size=100)
 """Lone surrogates too."""
+
+OWN_SECRETS = OwnSecrets("secret", "another secret")
 
 plain = st.text(max_size=20)
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -130,7 +135,7 @@ forms = st.lists(st.tuples(form_keys, form_values).map("=".join), max_size=12).m
 @given(st.sampled_from(["", "hls", "x"]) | anything, st.binary() | forms.map(str.encode))
 def test_nginx_rtmp_reads_any_body(path: str, body: bytes) -> None:
     """It never raises."""
-    _check(NginxRtmp().read(path, [], body, "secret"))
+    _check(NginxRtmp().read(path, [], body, OWN_SECRETS))
 
 
 uri_parts = st.sampled_from(
@@ -145,7 +150,7 @@ uris = st.lists(uri_parts, max_size=10).map("".join).map(str.encode)
 )
 def test_nginx_rtmp_reads_any_hls_request(uri: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     """It never raises, and a name that it finds stands in the address as it is, right before the file."""
-    asked = NginxRtmp().read("hls", [*headers, (b"x-original-uri", uri)], b"", "secret")
+    asked = NginxRtmp().read("hls", [*headers, (b"x-original-uri", uri)], b"", OWN_SECRETS)
     _check(asked)
     if isinstance(asked, Attempt) and asked.access.stream.name:
         assert ".." not in uri.split(b"?")[0].decode("latin-1").split("/")
@@ -157,7 +162,7 @@ def test_nginx_rtmp_reads_any_hls_request(uri: bytes, headers: list[tuple[bytes,
 def test_nothing_that_a_client_appends_changes_what_nginx_wrote(call: str, name: str, appended: bytes) -> None:
     """Of each field the first counts, so the whole reading is the same."""
     own = (OWN % (call, name)).encode()
-    assert NginxRtmp().read("", [], own + b"&" + appended, "s") == NginxRtmp().read("", [], own, "s")
+    assert NginxRtmp().read("", [], own + b"&" + appended, OWN_SECRETS) == NginxRtmp().read("", [], own, OWN_SECRETS)
 
 
 mediamtx_calls = st.fixed_dictionaries(
@@ -171,6 +176,7 @@ mediamtx_calls = st.fixed_dictionaries(
         "user": plain,
         "query": plain | forms,
         "id": json_values,
+        "userAgent": plain | json_values,
         "new": json_values,
     },
 ).map(lambda call: json.dumps(call).encode())
@@ -181,7 +187,40 @@ mediamtx_calls = st.fixed_dictionaries(
 @example("", b'{"action":"publish","path":"\\ud800"}')
 def test_mediamtx_reads_any_body(path: str, body: bytes) -> None:
     """It never raises."""
-    _check(MediaMtx().read(path, [], body, "secret"))
+    _check(MediaMtx().read(path, [], body, OWN_SECRETS))
+
+
+@given(st.text("ab*.", min_size=1, max_size=8), st.text("abAB.\n", max_size=10))
+def test_a_wildcard_matches_what_its_expression_would(pattern: str, text: str) -> None:
+    """The one that says the same at length."""
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+    expected = re.fullmatch(expression, text, re.DOTALL | re.IGNORECASE) is not None
+    assert (compile_wildcard(pattern).fullmatch(text) is not None) is expected
+
+
+@given(anything)
+def test_an_origin_is_read_or_is_none(text: str) -> None:
+    """What is read is written in one way, and reads again as itself; it never raises."""
+    origin = parse_origin(text)
+    if origin is not None:
+        port = f":{origin.port}" if origin.port else ""
+        assert parse_origin(f"{origin.scheme}://{origin.host}{port}") == origin
+
+
+@given(anything | st.from_regex(r"\A(https?://)?(\*\.)?[a-z.-]{1,12}(:[0-9]{1,5})?\Z"))
+def test_an_origin_pattern_is_read_or_refused(text: str) -> None:
+    """It raises the one exception, about the one field, and what it reads is not any host."""
+    try:
+        pattern = parse_origin_pattern(text)
+    except InvalidInput as error:
+        _is_about(error, "allowedOrigins")
+    else:
+        assert pattern.host
+        assert "*" not in pattern.host
+
+
+def _is_about(error: InvalidInput, name: str) -> None:
+    assert error.field == name
 
 
 variables = st.sampled_from([f"{PREFIX}{name.upper()}" for name in Settings.__dataclass_fields__])

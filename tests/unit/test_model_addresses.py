@@ -2,7 +2,7 @@
 
 import pytest
 
-from stagedoor.model.addresses import Address, Network, parse_address, parse_network
+from stagedoor.model.addresses import Address, Network, format_network, network_of, parse_address, parse_network
 from stagedoor.model.errors import InvalidInput
 
 
@@ -152,3 +152,32 @@ def test_a_single_address_is_a_network_with_a_full_mask() -> None:
     """The mask is the number with all bits set."""
     assert parse_network("192.0.2.1") == Network(4, 0xC0000201, 0xFFFFFFFF)
     assert parse_network("::1") == Network(6, 1, (1 << 128) - 1)
+
+
+@pytest.mark.parametrize(
+    ("address", "bits", "network"),
+    [
+        ("192.0.2.77", 32, "192.0.2.77"),
+        ("192.0.2.77", 31, "192.0.2.76/31"),
+        ("192.0.2.77", 24, "192.0.2.0/24"),
+        ("192.0.2.77", 8, "192.0.0.0/8"),
+        ("192.0.2.77", 0, "0.0.0.0/0"),
+        ("::ffff:192.0.2.77", 24, "192.0.2.0/24"),
+        ("2001:db8::1", 128, "2001:db8::1"),
+        ("2001:db8:0:0:ffff::1", 64, "2001:db8::/64"),
+        ("2001:db8::1", 16, "2001::/16"),
+    ],
+)
+def test_an_address_is_cut_to_a_network(address: str, bits: int, network: str) -> None:
+    """Of so many bits, written as it is read."""
+    cut = network_of(_address(address), bits)
+    assert (format_network(cut), parse_network(network)) == (network, cut)
+    assert cut.holds(_address(address))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_address"), [("::ffff:255.255.255.255", True), ("0" * 46, False), ("1" * 46, False)]
+)
+def test_what_is_longer_than_any_address_is_none(text: str, is_address: bool) -> None:
+    """It is not even remembered."""
+    assert (parse_address(text) is not None) is is_address

@@ -18,13 +18,13 @@ def test_allowed_derives_from_the_reason(reason: Reason) -> None:
     assert Decision(reason, 1).allowed is (reason.value == "ok" or reason.value.startswith("ok_"))
 
 
-def test_only_three_reasons_allow() -> None:
+def test_only_four_reasons_allow() -> None:
     """A new allowing reason is a decision of its own, made here too."""
-    assert {Reason.OK, Reason.OK_OPEN_STREAM, Reason.OK_ENGINE} == ALLOWING
+    assert {Reason.OK, Reason.OK_OPEN_STREAM, Reason.OK_ENGINE, Reason.OK_SHADOW} == ALLOWING
 
 
 def test_the_codes_are_api() -> None:
-    """Codes are added, never renamed: those of the first version are all there."""
+    """Codes are added, never renamed: those of every version so far are all there."""
     assert {reason.value for reason in Reason} >= {
         "ok",
         "ok_open_stream",
@@ -48,4 +48,23 @@ def test_the_codes_are_api() -> None:
         "request_malformed",
         "engine_unknown",
         "store_unavailable",
+        "ok_shadow",
+        "token_outside_hours",
+        "token_used",
+        "address_not_trusted",
+        "address_not_bound",
+        "origin_missing",
+        "origin_not_allowed",
+        "country_unknown",
+        "country_not_allowed",
+        "protocol_not_allowed",
+        "user_agent_not_allowed",
+        "referrer_not_allowed",
+        "stream_not_live",
+        "too_many_sessions",
+        "session_too_long",
+        "watch_time_spent",
+        "bytes_spent",
+        "starts_spent",
+        "usage_unknown",
     }

@@ -6,7 +6,7 @@ import pytest
 
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.grant import StreamPattern
-from stagedoor.tokens.patterns import check_pattern, compile_pattern
+from stagedoor.tokens.patterns import MAX_MATCHED, MAX_WILDCARD, check_pattern, compile_pattern, compile_wildcard
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,53 @@ def test_unusable_patterns_are_refused(pattern: StreamPattern) -> None:
     with pytest.raises(InvalidInput) as caught:
         check_pattern(pattern)
     assert caught.value.field == "streams"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "matches"),
+    [
+        ("*", "", True),
+        ("*", "anything\nat all", True),
+        ("**", "x", True),
+        ("abc", "ABC", True),
+        ("ABC", "abc", True),
+        ("abc", "abcd", False),
+        ("abc", "xabc", False),
+        ("abc", "abc\n", False),
+        ("a*", "a", True),
+        ("a*", "ba", False),
+        ("*a", "ba", True),
+        ("*a", "ab", False),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("ab*bc", "abc", False),
+        ("*ab*ab*", "ab", False),
+        ("*ab*ab*", "xabxabx", True),
+        ("*a*b*", "ba", False),
+        ("https://*.example.com/*", "https://www.example.com/watch?v=1", True),
+        ("https://*.example.com/*", "https://example.com/", False),
+        ("a.c", "abc", False),
+        ("a+", "aa", False),
+        ("[ab]", "a", False),
+        ("?", "a", False),
+        ("(a|b)", "a", False),
+        ("\\*", "\\x", True),
+    ],
+)
+def test_a_wildcard_matches_whole_texts(pattern: str, text: str, matches: bool) -> None:
+    """`*` alone stands for anything; upper and lower case are the same."""
+    assert (compile_wildcard(pattern).fullmatch(text) is not None) is matches
+
+
+@pytest.mark.parametrize("length", [0, MAX_WILDCARD + 1, 10_000])
+def test_a_wildcard_has_a_length(length: int) -> None:
+    """The longest one is taken."""
+    compile_wildcard("a" * MAX_WILDCARD)
+    with pytest.raises(InvalidInput):
+        compile_wildcard("a" * length)
+
+
+@pytest.mark.parametrize(("length", "matches"), [(-1, True), (0, True), (1, False)])
+def test_a_text_that_is_very_long_matches_no_wildcard(length: int, matches: bool) -> None:
+    """-1, 0, +1 around the longest one; also where anything would do."""
+    assert (compile_wildcard("*").fullmatch("a" * (MAX_MATCHED + length)) is not None) is matches

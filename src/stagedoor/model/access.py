@@ -28,8 +28,8 @@ class Protocol(StrEnum):
 class Access(NamedTuple):
     """One attempt to publish or watch one stream.
 
-    `client_ip` is the text an engine gave for the far end, not yet parsed; `origin` is the web origin of a browser, if
-    there is one. Both are what somebody said, to be judged and not believed.
+    `client_ip` is the text an engine gave for the far end, not yet parsed; `origin`, `user_agent` and `referrer` are a
+    browser's, where there is one (`origin` None: none was sent). All are what somebody said, to be judged and not believed.
     """
 
     action: Action
@@ -37,3 +37,5 @@ class Access(NamedTuple):
     protocol: Protocol
     client_ip: str
     origin: str | None = None
+    user_agent: str = ""
+    referrer: str = ""

@@ -6,14 +6,15 @@ An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) is the IPv4 address. Octal, hex
 
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from stagedoor.model.errors import InvalidInput
 
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
 _MAPPED_PREFIX = 96
-_BITS = {4: 32, 6: 128}
+_LONGEST: Final = 45
+_BITS: Final = {4: 32, 6: 128}
 
 
 class Address(NamedTuple):
@@ -23,8 +24,7 @@ class Address(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(NamedTuple):
     """A network as its version, its first address and its mask, both as numbers; a single address has a full mask."""
 
     version: int
@@ -38,6 +38,12 @@ class Network:
 
 def parse_address(text: str) -> Address | None:
     """Read an IPv4 or IPv6 address; None when `text` is not one."""
+    # Security: what is longer is no address, and shall not fill the memory of addresses.
+    return _parse_address(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_address(text: str) -> Address | None:
     if "%" in text:
         return None
     try:
@@ -73,3 +79,17 @@ def parse_network(text: str) -> Network:
         version, first, length = 4, int(mapped), length - _MAPPED_PREFIX
     bits = _BITS[version]
     return Network(version, first, ((1 << length) - 1) << (bits - length))
+
+
+def network_of(address: Address, bits: int) -> Network:
+    """Return the network of the first `bits` bits of `address`."""
+    rest = _BITS[address.version] - bits
+    mask = ((1 << bits) - 1) << rest
+    return Network(address.version, address.number & mask, mask)
+
+
+def format_network(network: Network) -> str:
+    """Write a network in CIDR notation, a single address without a length."""
+    bits = network.mask.bit_count()
+    first = ipaddress.IPv4Address(network.first) if network.version == 4 else ipaddress.IPv6Address(network.first)
+    return str(first) if bits == _BITS[network.version] else f"{first}/{bits}"

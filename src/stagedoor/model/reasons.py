@@ -11,6 +11,8 @@ from stagedoor.model.decision import Reason
 
 _NOT_VALID = "The token is not valid for this stream."
 _NOT_HERE = "The token is not valid from here."
+_NOT_NOW = "The token is not valid at this time."
+_USED_UP = "The token is used up."
 
 
 class Explanation(NamedTuple):
@@ -26,6 +28,12 @@ EXPLANATIONS: Final[Mapping[Reason, Explanation]] = MappingProxyType(
         Reason.OK: Explanation("Allowed.", "The token allows it.", False),
         Reason.OK_OPEN_STREAM: Explanation(
             "Allowed.", "The stream is open: no publish token that covers it sets subscribeRequiresAuth.", False
+        ),
+        Reason.OK_SHADOW: Explanation(
+            "Allowed.",
+            "Let through by shadow mode, which tries a condition out: without it the access would have been refused, for the"
+            " reason in `shadowed`.",
+            False,
         ),
         Reason.OK_ENGINE: Explanation(
             "Allowed.",
@@ -52,13 +60,22 @@ EXPLANATIONS: Final[Mapping[Reason, Explanation]] = MappingProxyType(
         Reason.TOKEN_REVOKED: Explanation(_NOT_VALID, "The token was deleted. Make a new one.", False),
         Reason.TOKEN_DISABLED: Explanation(_NOT_VALID, "The token is switched off; isActive switches it on.", True),
         Reason.TOKEN_NOT_YET_VALID: Explanation(
-            "The token is not valid at this time.",
+            _NOT_NOW,
             "Its notBefore lies ahead. Check the clock if that is a surprise.",
             True,
         ),
         Reason.TOKEN_EXPIRED: Explanation(
-            "The token is not valid at this time.",
-            "It expired. A broadcast that runs goes on; no new one starts.",
+            _NOT_NOW,
+            "It expired, or is older than the account's longest lifetime. What runs goes on, unless endSessionsAtExpiry is set;"
+            " nothing new starts.",
+            False,
+        ),
+        Reason.TOKEN_OUTSIDE_HOURS: Explanation(
+            _NOT_NOW, "It is none of the token's hours, by the clock of its time zone.", True
+        ),
+        Reason.TOKEN_USED: Explanation(
+            _USED_UP,
+            "The token is for a single use, and was used. The same address may come back within its reload grace.",
             False,
         ),
         Reason.ACCOUNT_DISABLED: Explanation("The account is closed.", "The stream's account is disabled.", True),
@@ -82,7 +99,76 @@ EXPLANATIONS: Final[Mapping[Reason, Explanation]] = MappingProxyType(
             _NOT_HERE, "The client's address is in none of the token's allowedIpAddresses.", False
         ),
         Reason.ADDRESS_UNKNOWN: Explanation(
-            _NOT_HERE, "The token has allowedIpAddresses and the engine gave no address that can be read.", False
+            _NOT_HERE, "The token has a rule about addresses and the engine gave no address that can be read.", False
+        ),
+        Reason.ADDRESS_NOT_TRUSTED: Explanation(
+            _NOT_HERE,
+            "A rule about addresses or countries applies and this engine's client addresses can be made up. Put a proxy before it"
+            " that sets them, or accept them: `stagedoor engine set NAME --address-trust accepted`.",
+            False,
+        ),
+        Reason.ADDRESS_NOT_BOUND: Explanation(
+            _NOT_HERE,
+            "The token is bound to the first addresses that used it, and this is another. bindIpsOnUsage 0 clears them.",
+            False,
+        ),
+        Reason.ORIGIN_MISSING: Explanation(
+            "The page is not allowed.",
+            "The token has allowedOrigins and no web origin came. RTMP, RTSP and SRT have none: allowWithoutOrigin lets those"
+            " pass. MediaMTX does not tell it.",
+            False,
+        ),
+        Reason.ORIGIN_NOT_ALLOWED: Explanation(
+            "The page is not allowed.",
+            "The page's origin is none of the token's allowedOrigins. A host alone means any scheme and port, *.example.com"
+            " every host below it but not itself.",
+            False,
+        ),
+        Reason.COUNTRY_UNKNOWN: Explanation(
+            "Not available in your country.",
+            "There is a list of allowed countries and the address is in none that is known: a private address, or no country"
+            " file (`stagedoor geo update`).",
+            False,
+        ),
+        Reason.COUNTRY_NOT_ALLOWED: Explanation(
+            "Not available in your country.",
+            "The address is in a country that is not allowed, by the subscribe token, else by the stream's publish token, else by"
+            " the account.",
+            False,
+        ),
+        Reason.PROTOCOL_NOT_ALLOWED: Explanation(
+            "The protocol is not allowed.", "The protocol is none of the token's allowedProtocols.", False
+        ),
+        Reason.USER_AGENT_NOT_ALLOWED: Explanation(
+            "The program is not allowed.",
+            "The client's name for itself is none of the token's allowedUserAgents.",
+            False,
+        ),
+        Reason.REFERRER_NOT_ALLOWED: Explanation(
+            "The page is not allowed.", "The page's address is none of the token's allowedReferrers.", False
+        ),
+        Reason.STREAM_NOT_LIVE: Explanation(
+            "The stream is not live.",
+            "A token for a single use is not spent on a stream that nobody publishes. Try again when it is live.",
+            True,
+        ),
+        Reason.TOO_MANY_SESSIONS: Explanation(
+            "Too many sessions.",
+            "The token, or its subject, has as many sessions open as its limit allows, or this session had to make room for a"
+            " newer one.",
+            True,
+        ),
+        Reason.SESSION_TOO_LONG: Explanation(
+            "The session has ended.", "The session has run for as long as the token's budget for one allows.", True
+        ),
+        Reason.WATCH_TIME_SPENT: Explanation(_USED_UP, "The token's sessions have used up its watch time.", False),
+        Reason.BYTES_SPENT: Explanation(_USED_UP, "The token's sessions have used up its bytes.", False),
+        Reason.STARTS_SPENT: Explanation(_USED_UP, "The token has been started as often as it may be.", False),
+        Reason.USAGE_UNKNOWN: Explanation(
+            _NOT_VALID,
+            "The token limits sessions, time or bytes, or ends sessions, and this engine does not tell of them: docs/contracts/engines.md says"
+            " what each one can do.",
+            False,
         ),
         Reason.CAVEAT_NOT_JUDGED: Explanation(
             _NOT_VALID,

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from stagedoor.model.caveats import Caveat
+from stagedoor.model.access import Action, Protocol
+from stagedoor.model.caveats import Budgets, Caveat, SessionLimit, SingleUse
 from stagedoor.model.grant import Grant, StreamPattern
+from stagedoor.model.hours import Hours
 from stagedoor.model.ids import AccountId, TokenId
 
 
@@ -48,21 +50,44 @@ class PublishOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenTerms:
-    """Everything the owner of a token may set. Times are whole seconds since the epoch, in UTC; empty means no limit."""
+    """Everything the owner of a token may set. Times are whole seconds since the epoch, in UTC; empty means no limit.
+
+    `shadow_until`: until then the token's conditions are tried out and refuse nothing. `subject`: whom the token speaks for.
+    """
 
     label: str
     streams: tuple[StreamPattern, ...]
     active: bool = True
     not_before: int | None = None
     expires_at: int | None = None
+    hours: Hours | None = None
+    end_sessions_at_expiry: bool = False
     allowed_addresses: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
     bind_ips_on_usage: int | None = None
+    bind_ipv4_bits: int = 32
+    bind_ipv6_bits: int = 128
+    rebinds_an_hour: int = 0
+    allowed_origins: tuple[str, ...] = ()
+    allow_without_origin: bool = False
     allowed_countries: tuple[str, ...] = ()
     denied_countries: tuple[str, ...] = ()
+    geo_applies_to: tuple[Action, ...] = (Action.PUBLISH, Action.SUBSCRIBE)
+    allowed_protocols: tuple[Protocol, ...] = ()
+    allowed_user_agents: tuple[str, ...] = ()
+    allowed_referrers: tuple[str, ...] = ()
+    subject: str = ""
+    session_limit: SessionLimit | None = None
+    single_use: SingleUse | None = None
+    budgets: Budgets | None = None
+    shadow_until: int | None = None
     origin_cluster: str = ""
     tracking_id: str | None = None
     publishing: PublishOptions = field(default_factory=PublishOptions)
+
+    @property
+    def binding(self) -> tuple[int, int] | None:
+        """What addresses are cut to when the token is bound to them; None when it is not."""
+        return (self.bind_ipv4_bits, self.bind_ipv6_bits) if self.bind_ips_on_usage else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +116,21 @@ class TokenRecord:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A token whose bytes are ours: what it grants and under which conditions. Whether it still stands is `Standing`."""
+    """A token whose bytes are ours: what it grants and under which conditions. Whether it still stands is `Standing`.
+
+    What follows `caveats` is told by them, and said once so that no decision has to look: `sets_countries`, a list of its own
+    goes before everyone else's; `counts`, its sessions have to be known, to be counted or
+    ended; `binds`, it is bound by use; `outlived`, a session may
+    run on when the token's time is over.
+    """
 
     id: TokenId
     account: AccountId
     grant: Grant
     caveats: tuple[Caveat, ...] = ()
+    added_on: int = 0
+    subject: str = ""
+    sets_countries: bool = False
+    counts: bool = False
+    binds: bool = False
+    outlived: bool = False

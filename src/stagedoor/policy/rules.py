@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from stagedoor.model.access import Access, Action
-from stagedoor.model.caveats import Caveat
+from stagedoor.model.caveats import Caveat, Countries, Tried
 from stagedoor.model.decision import Reason, Standing
 from stagedoor.model.token import TokenState, VerifiedToken
 from stagedoor.policy.caveats import judge
@@ -18,10 +18,12 @@ class Rule(StrEnum):
     """What a rule looks at."""
 
     ACCOUNT_ENABLED = "account enabled"
+    ACCOUNT_COUNTRIES = "account countries"
     SECURE_VIEWER = "secure viewer"
     TOKEN_SHOWN = "token shown"
     TOKEN_STANDS = "token stands"
     SAME_ACCOUNT = "same account"
+    LIFETIME = "longest lifetime"
     ACTION_GRANTED = "action granted"
     STREAM_GRANTED = "stream granted"
     TOKEN_CAVEAT = "token caveat"
@@ -53,10 +55,14 @@ _SAME_ACCOUNT: Final = (Rule.SAME_ACCOUNT, None, None)
 _OTHER_ACCOUNT: Final = (Rule.SAME_ACCOUNT, Reason.ACCOUNT_MISMATCH, None)
 _ACTION: Final = (Rule.ACTION_GRANTED, None, None)
 _NO_ACTION: Final = (Rule.ACTION_GRANTED, Reason.ACTION_NOT_GRANTED, None)
+_IN_TIME: Final = (Rule.LIFETIME, None, None)
+_NOT_TOLD: Final = (Rule.LIFETIME, Reason.USAGE_UNKNOWN, None)
+_OUTLIVED: Final = (Rule.LIFETIME, Reason.TOKEN_EXPIRED, None)
 _STREAM: Final = (Rule.STREAM_GRANTED, None, None)
 _NO_STREAM: Final = (Rule.STREAM_GRANTED, Reason.STREAM_NOT_GRANTED, None)
 _TOKEN_CAVEAT: Final = Rule.TOKEN_CAVEAT
 _VIEWER_CAVEAT: Final = Rule.VIEWER_CAVEAT
+_ACCOUNT_COUNTRIES: Final = Rule.ACCOUNT_COUNTRIES
 
 
 def examine(token: VerifiedToken | None, access: Access, standing: Standing, now: float) -> Iterator[Step]:
@@ -64,11 +70,22 @@ def examine(token: VerifiedToken | None, access: Access, standing: Standing, now
 
     The first step with a reason decides. A walk without one allows: it ends with all rules looked at.
     """
-    action = access.action
-    yield _ACCOUNT_OPEN if standing.account_enabled else _ACCOUNT_CLOSED
-    if action is _SUBSCRIBE:
+    action, account = access.action, standing.account
+    yield _ACCOUNT_OPEN if account.enabled else _ACCOUNT_CLOSED
+    watching = action is _SUBSCRIBE
+    # Who sets countries: the token that is judged, else the stream's publish tokens for its viewers, else the account.
+    set_by_token = token is not None and token.sets_countries and (standing.secured or not watching)
+    set_by_stream = False
+    if watching:
         for caveat in standing.viewer_caveats:
-            yield _VIEWER_CAVEAT, judge(caveat, access, now), caveat
+            if _is_countries(caveat):
+                if set_by_token:
+                    continue
+                set_by_stream = True
+            yield _VIEWER_CAVEAT, judge(caveat, access, standing, now), caveat
+    if account.countries is not None and not set_by_token and not set_by_stream:
+        yield _ACCOUNT_COUNTRIES, judge(account.countries, access, standing, now), account.countries
+    if watching:
         yield _SECURED if standing.secured else _OPEN
     if token is None:
         # Security: a state that is not known to be without a token counts as unknown.
@@ -81,5 +98,19 @@ def examine(token: VerifiedToken | None, access: Access, standing: Standing, now
     grant = token.grant
     yield _ACTION if action in grant.actions else _NO_ACTION
     yield _STREAM if grant.covers(stream.name) else _NO_STREAM
+    if account.longest_lifetime_seconds is not None:
+        yield _lifetime(token, account.longest_lifetime_seconds, standing, now)
     for caveat in token.caveats:
-        yield _TOKEN_CAVEAT, judge(caveat, access, now), caveat
+        yield _TOKEN_CAVEAT, judge(caveat, access, standing, now), caveat
+
+
+def _is_countries(caveat: Caveat) -> bool:
+    return isinstance(caveat.condition if isinstance(caveat, Tried) else caveat, Countries)
+
+
+def _lifetime(token: VerifiedToken, longest_seconds: int, standing: Standing, now: float) -> Step:
+    """Judge by how long the account lets a token live."""
+    if not token.outlived and not standing.sessions_told:
+        return _NOT_TOLD
+    good = now < token.added_on + longest_seconds or (standing.running and token.outlived)
+    return _IN_TIME if good else _OUTLIVED

@@ -1,48 +1,103 @@
 """From a record to what policy judges: grants and caveats.
 
-Security: every setting that limits a token must become a caveat here. One that the policy cannot judge yet becomes
-`Unjudged`, which refuses.
+Security: every setting that limits a token must become a caveat here; a test walks the fields of the terms. One that
+policy could not judge would become `Unjudged`, which refuses.
 """
 
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from stagedoor.model.access import Action
 from stagedoor.model.addresses import parse_network
-from stagedoor.model.caveats import Caveat, ClientAddresses, ExpiresAt, NotBefore, Unjudged
+from stagedoor.model.caveats import (
+    BoundAddresses,
+    Budgets,
+    Caveat,
+    ClientAddresses,
+    Condition,
+    Countries,
+    ExpiresAt,
+    NotBefore,
+    Origins,
+    Protocols,
+    Referrers,
+    SessionLimit,
+    SingleUse,
+    Tried,
+    UserAgents,
+    WithinHours,
+)
 from stagedoor.model.grant import Grant, StreamPattern
+from stagedoor.model.origins import parse_origin_pattern
 from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms, VerifiedToken
-from stagedoor.tokens.patterns import compile_pattern
+from stagedoor.tokens.patterns import compile_pattern, compile_wildcard
 
 _ACTIONS: Final = {TokenKind.PUBLISH: (Action.PUBLISH,), TokenKind.SUBSCRIBE: (Action.SUBSCRIBE,)}
+_COUNTED: Final = (SessionLimit, SingleUse, Budgets)
 
 
 def verified(record: TokenRecord) -> VerifiedToken:
     """Return the token of `record`, whose digest matched what was shown."""
+    terms, actions = record.terms, _ACTIONS[record.kind]
+    conditions = conditions_of(terms, actions)
     return VerifiedToken(
-        record.id, record.account, _grant(_ACTIONS[record.kind], record.terms.streams), caveats_of(record.terms)
+        record.id,
+        record.account,
+        _grant(actions, terms.streams),
+        _maybe_tried(conditions, terms.shadow_until),
+        added_on=record.added_on,
+        subject=terms.subject,
+        sets_countries=any(isinstance(condition, Countries) for condition in conditions),
+        counts=terms.end_sessions_at_expiry or any(isinstance(condition, _COUNTED) for condition in conditions),
+        binds=any(isinstance(condition, BoundAddresses) for condition in conditions),
+        outlived=not terms.end_sessions_at_expiry,
     )
 
 
-def caveats_of(terms: TokenTerms) -> tuple[Caveat, ...]:
+def conditions_of(terms: TokenTerms, actions: tuple[Action, ...]) -> tuple[Condition, ...]:
     """Return the conditions on using the token itself, cheapest to judge first."""
-    caveats: list[Caveat] = []
+    found: list[Condition] = []
     if terms.not_before is not None:
-        caveats.append(NotBefore(terms.not_before))
+        found.append(NotBefore(terms.not_before))
     if terms.expires_at is not None:
-        caveats.append(ExpiresAt(terms.expires_at))
-    if terms.allowed_addresses:
-        caveats.append(ClientAddresses(tuple(parse_network(text) for text in terms.allowed_addresses)))
+        found.append(ExpiresAt(terms.expires_at, terms.end_sessions_at_expiry))
+    if terms.allowed_protocols:
+        found.append(Protocols(terms.allowed_protocols))
     if terms.allowed_origins:
-        caveats.append(Unjudged("allowedOrigins"))
+        patterns = tuple(parse_origin_pattern(text) for text in terms.allowed_origins)
+        found.append(Origins(patterns, terms.allow_without_origin))
+    if terms.allowed_addresses:
+        found.append(ClientAddresses(tuple(parse_network(text) for text in terms.allowed_addresses)))
+    found += _countries(terms, actions)
+    if terms.allowed_user_agents:
+        found.append(UserAgents(tuple(compile_wildcard(text) for text in terms.allowed_user_agents)))
+    if terms.allowed_referrers:
+        found.append(Referrers(tuple(compile_wildcard(text) for text in terms.allowed_referrers)))
+    if terms.hours is not None:
+        found.append(WithinHours(terms.hours.windows, ZoneInfo(terms.hours.zone), terms.end_sessions_at_expiry))
     if terms.bind_ips_on_usage:
-        caveats.append(Unjudged("bindIpsOnUsage"))
-    return (*caveats, *viewer_caveats_of(terms))
+        bits = terms.bind_ipv4_bits, terms.bind_ipv6_bits
+        found.append(BoundAddresses(terms.bind_ips_on_usage, *bits, terms.rebinds_an_hour))
+    found += [
+        condition for condition in (terms.session_limit, terms.single_use, terms.budgets) if condition is not None
+    ]
+    return tuple(found)
 
 
 def viewer_caveats_of(terms: TokenTerms) -> tuple[Caveat, ...]:
-    """Return the conditions that a publish token puts on everyone who watches its streams: the country lists."""
-    lists = (("allowedCountries", terms.allowed_countries), ("deniedCountries", terms.denied_countries))
-    return tuple(Unjudged(name) for name, countries in lists if countries)
+    """Return the conditions that a publish token puts on everyone who watches its streams: its countries."""
+    return _maybe_tried(_countries(terms, (Action.SUBSCRIBE,)), terms.shadow_until)
+
+
+def _countries(terms: TokenTerms, actions: tuple[Action, ...]) -> tuple[Condition, ...]:
+    """Return the country lists, where they are about one of `actions`. A subscribe token's are about watching alone."""
+    lists = terms.allowed_countries, terms.denied_countries
+    about = any(action in terms.geo_applies_to for action in actions)
+    return (Countries(*lists, terms.geo_applies_to),) if any(lists) and about else ()
+
+
+def _maybe_tried(conditions: tuple[Condition, ...], until: int | None) -> tuple[Caveat, ...]:
+    return conditions if until is None else tuple(Tried(condition, until) for condition in conditions)
 
 
 def _grant(actions: tuple[Action, ...], streams: tuple[StreamPattern, ...]) -> Grant:
