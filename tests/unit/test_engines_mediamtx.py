@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stagedoor.engines.dialect import Answer
+from stagedoor.engines.dialect import Answer, OwnSecrets
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.model.access import Access, Action, Protocol
 from stagedoor.model.decision import ALLOWING, Reason
@@ -13,6 +13,7 @@ from stagedoor.model.ids import AccountId, StreamId
 from stagedoor.service.authorize import Attempt, Notice
 
 SECRET = "0123456789abcdef"
+CONTROL = "fedcba9876543210"
 CALL: dict[str, Any] = {
     "user": "",
     "password": "",
@@ -27,7 +28,7 @@ CALL: dict[str, Any] = {
 
 
 def _read_bytes(body: bytes) -> Attempt | Notice:
-    return MediaMtx().read("", [], body, SECRET)
+    return MediaMtx().read("", [], body, OwnSecrets(SECRET, CONTROL))
 
 
 def _read(**changes: Any) -> Attempt | Notice:
@@ -125,6 +126,19 @@ def test_a_call_with_any_credentials_is_not_asked_again(changes: dict[str, str])
     assert not _attempt(**changes).will_ask
 
 
+def test_the_user_agent_is_taken_over() -> None:
+    """As the client calls itself; empty where the call says nothing. MediaMTX tells no origin and no page."""
+    access = _attempt(userAgent="ExamplePlayer/2.1").access
+    assert (access.user_agent, access.origin, access.referrer) == ("ExamplePlayer/2.1", None, "")
+    assert _attempt().access.user_agent == ""
+
+
+@pytest.mark.parametrize("action", ["publish", "read", "playback"])
+def test_mediamtx_never_asks_about_what_runs(action: str) -> None:
+    """Each of its calls is a new start."""
+    assert not _attempt(action=action).running
+
+
 def test_a_protocol_this_version_does_not_know_is_unknown() -> None:
     """And no error."""
     assert _attempt(protocol="carrier pigeon").access.protocol is Protocol.UNKNOWN
@@ -141,16 +155,35 @@ def test_mediamtx_own_interfaces_need_the_hook_secret(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["api", "metrics", "pprof"])
-def test_the_hook_secret_does_not_count_in_a_query(action: str) -> None:
+def test_our_own_calls_are_let_through_and_not_recorded(action: str) -> None:
+    """They show the control secret; they come every few seconds and say nothing of anyone."""
+    assert _read(action=action, token=CONTROL) == Notice(action, Reason.OK_ENGINE, "192.0.2.1", recorded=False)
+    assert _read(action=action, password=CONTROL) == Notice(action, Reason.OK_ENGINE, "192.0.2.1", recorded=False)
+    for wrong in (CONTROL[:-1], CONTROL + "0", CONTROL.upper()):
+        assert _read(action=action, token=wrong) == Notice(action, Reason.TOKEN_UNKNOWN, "192.0.2.1")
+
+
+@pytest.mark.parametrize("action", ["publish", "read", "playback"])
+@pytest.mark.parametrize("secret", [SECRET, CONTROL])
+def test_the_engines_own_secrets_are_no_tokens(action: str, secret: str) -> None:
+    """Who has one of them is asked for a token like everyone else."""
+    asked = _attempt(action=action, token=secret)
+    assert asked.unverified_token == secret
+
+
+@pytest.mark.parametrize("action", ["api", "metrics", "pprof"])
+@pytest.mark.parametrize("secret", [SECRET, CONTROL])
+def test_an_own_secret_does_not_count_in_a_query(action: str, secret: str) -> None:
     """Queries are logged."""
-    asked = _read(action=action, query=f"token={SECRET}")
+    asked = _read(action=action, query=f"token={secret}")
     assert asked == Notice(action, Reason.TOKEN_MISSING, "192.0.2.1", recorded=False)
 
 
 @pytest.mark.parametrize("action", ["", "READ", "read ", "delete", "apis", "\u00e9", "x" * 10_000])
 def test_unknown_actions_are_refused(action: str) -> None:
-    """Also with the hook secret; the word itself is not told on."""
-    assert _read(action=action, token=SECRET) == Notice("unknown", Reason.ACTION_UNKNOWN, "192.0.2.1")
+    """Also with one of the engine's own secrets; the word itself is not told on."""
+    for secret in (SECRET, CONTROL):
+        assert _read(action=action, token=secret) == Notice("unknown", Reason.ACTION_UNKNOWN, "192.0.2.1")
 
 
 @pytest.mark.parametrize(
@@ -167,6 +200,7 @@ def test_unknown_actions_are_refused(action: str) -> None:
         b'{"action":null}',
         b'{"action":"read","path":["show"]}',
         b'{"action":"read","token":5}',
+        b'{"action":"read","userAgent":5}',
         b'{"action":"read"} x',
         b'{"action":"read","token":"\\ud800"}',
         b'{"action":"\xff"}',

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from stagedoor.engines.dialect import Answer
+from stagedoor.engines.dialect import Answer, OwnSecrets
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
 from stagedoor.model.access import Access, Action, Protocol
 from stagedoor.model.decision import ALLOWING, Reason
@@ -17,7 +17,7 @@ RELAY = "app=&flashver=ngx-local-relay&swfurl=&tcurl=&pageurl=&addr=127.0.0.1:19
 
 
 def _read(body: str, path: str = "", headers: list[tuple[bytes, bytes]] | None = None) -> Attempt | Notice:
-    return NginxRtmp().read(path, headers or [], body.encode("latin-1"), "hook-secret")
+    return NginxRtmp().read(path, headers or [], body.encode("latin-1"), OwnSecrets("hook-secret", "control-secret"))
 
 
 def _attempt(body: str) -> Attempt:
@@ -39,7 +39,9 @@ def _hls_attempt(uri: str, *more: tuple[bytes, bytes]) -> Attempt:
 def test_a_publisher_is_read() -> None:
     """Name, token, address and session come from where nginx wrote them."""
     assert _read(f"{SESSION}&call=publish&name=show&type=live&token={TOKEN}") == Attempt(
-        Access(Action.PUBLISH, StreamId(AccountId(""), "show"), Protocol.RTMP, "192.0.2.1"), TOKEN, "7"
+        Access(Action.PUBLISH, StreamId(AccountId(""), "show"), Protocol.RTMP, "192.0.2.1", user_agent="FMLE/3.0"),
+        TOKEN,
+        "7",
     )
 
 
@@ -181,15 +183,77 @@ def test_a_relay_does_not_publish_unasked() -> None:
     assert _attempt(f"{RELAY}&call=publish&name=x").access.action is Action.PUBLISH
 
 
-@pytest.mark.parametrize("event", ["publish_done", "play_done", "done", "record_done", "disconnect", "connect"])
-def test_beginnings_and_ends_are_answered_and_not_recorded(event: str) -> None:
-    """They decide nothing."""
+@pytest.mark.parametrize("event", ["done", "record_done", "disconnect", "connect"])
+def test_what_neither_begins_nor_ends_a_session_is_answered_and_not_recorded(event: str) -> None:
+    """It decides nothing."""
     asked = _read(f"{SESSION}&call={event}&name=show")
-    assert asked == Notice(event, Reason.OK_ENGINE, "192.0.2.1", "7", recorded=False)
+    assert asked == Notice(event, Reason.OK_ENGINE, "192.0.2.1", "7", recorded=False, ends=None)
+
+
+@pytest.mark.parametrize(("event", "ends"), [("publish_done", Action.PUBLISH), ("play_done", Action.SUBSCRIBE)])
+def test_an_end_tells_which_session_and_what_of_it(event: str, ends: Action) -> None:
+    """By the engine's own id; a connection may publish and play, and end the one without the other."""
+    asked = _read(f"{SESSION}&call={event}&name=show")
+    assert asked == Notice(event, Reason.OK_ENGINE, "192.0.2.1", "7", recorded=False, ends=ends)
+
+
+@pytest.mark.parametrize(("event", "action"), [("update_publish", Action.PUBLISH), ("update_play", Action.SUBSCRIBE)])
+def test_an_update_asks_whether_what_runs_may_go_on(event: str, action: Action) -> None:
+    """It is the first call over again, and marked as running: same stream, token, session and client."""
+    update = _attempt(f"{SESSION}&call={event}&name=acct/show&time=30&timestamp=0&token={TOKEN}")
+    first = _attempt(f"{SESSION}&call={event.removeprefix('update_')}&name=acct/show&token={TOKEN}")
+    assert update == first._replace(running=True)
+    assert (update.access.action, update.unverified_token, update.session) == (action, TOKEN, "7")
+
+
+@pytest.mark.parametrize("event", ["publish", "play"])
+def test_a_first_call_is_about_nothing_that_runs(event: str) -> None:
+    """Whatever the client appends to it."""
+    assert not _attempt(f"{SESSION}&call={event}&name=show").running
+    assert not _attempt(f"{SESSION}&call={event}&name=show&call=update_{event}").running
+
+
+def test_the_updates_of_nginx_own_relay_are_let_through_and_not_recorded() -> None:
+    """They come every few seconds for as long as it runs."""
+    asked = _read(f"{RELAY}&call=update_play&name=x")
+    assert asked == Notice("relay", Reason.OK_ENGINE, session="9", recorded=False)
+
+
+def test_a_relay_does_not_go_on_publishing_unasked() -> None:
+    """The shape lets play through, nothing else."""
+    assert _attempt(f"{RELAY}&call=update_publish&name=x").running
+
+
+def test_the_program_and_the_page_are_taken_over() -> None:
+    """`flashver` is what the client calls itself and `pageurl` where it is; the origin is none, RTMP has none."""
+    said = "app=live&flashver=LNX%209%2c0%2c124%2c2&pageurl=https%3A//example.org/a%3Fb&addr=192.0.2.1&clientid=7"
+    access = _attempt(f"{said}&call=play&name=show").access
+    assert (access.user_agent, access.referrer) == ("LNX 9,0,124,2", "https://example.org/a?b")
+    assert access.origin is None
+
+
+def test_a_call_without_a_program_and_a_page_says_nothing_of_them() -> None:
+    """Empty, like those that are left empty."""
+    for said in ("addr=192.0.2.1&clientid=7", "flashver=&pageurl=&addr=192.0.2.1&clientid=7"):
+        access = _attempt(f"{said}&call=play&name=show").access
+        assert (access.user_agent, access.referrer) == ("", "")
 
 
 @pytest.mark.parametrize(
-    "event", ["update", "update_publish", "PUBLISH", "publish ", "publish%00", "\u00e9", "x" * 9000]
+    "event",
+    [
+        "update",
+        "update_",
+        "update_done",
+        "UPDATE_PLAY",
+        "update_play ",
+        "update_record",
+        "PUBLISH",
+        "publish ",
+        "publish%00",
+        "\u00e9",
+        "x" * 9000,
+    ],
 )
 def test_unknown_calls_are_refused(event: str) -> None:
     """What this version does not know is not let through; the word itself is not told on."""
@@ -233,6 +297,26 @@ def test_hls_origin_is_taken_over() -> None:
         _hls_attempt("/hls/show/index.m3u8", (b"origin", b"https://example.org")).access.origin == "https://example.org"
     )
     assert _hls_attempt("/hls/show/index.m3u8").access.origin is None
+
+
+def test_hls_program_and_page_are_taken_over() -> None:
+    """From the viewer's own headers, byte for byte; empty where there are none."""
+    headers = ((b"user-agent", b"Mozilla/5.0 (\xe9)"), (b"referer", b"https://example.org/watch"))
+    access = _hls_attempt("/hls/show/index.m3u8", *headers).access
+    assert (access.user_agent, access.referrer) == ("Mozilla/5.0 (\xe9)", "https://example.org/watch")
+    plain = _hls_attempt("/hls/show/index.m3u8").access
+    assert (plain.user_agent, plain.referrer, plain.origin) == ("", "", None)
+
+
+def test_an_empty_hls_origin_is_one_that_was_sent() -> None:
+    """It names no origin, and is another thing than none."""
+    assert _hls_attempt("/hls/show/index.m3u8", (b"origin", b"")).access.origin == ""
+
+
+def test_each_hls_request_is_a_question_of_its_own() -> None:
+    """It has no session, and is not known to go on with anything."""
+    asked = _hls_attempt(f"/hls/~{TOKEN}/show/index.m3u8")
+    assert (asked.session, asked.running) == ("", False)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from stagedoor.engines.dialect import OwnSecrets
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
+from stagedoor.model.access import Action
 from stagedoor.model.decision import Reason
 from stagedoor.service.authorize import Attempt, Notice
 
@@ -20,10 +22,19 @@ FOLDER = Path(__file__).parent / "hooks"
 NGINX: list[dict[str, Any]] = json.loads((FOLDER / "nginx-rtmp.json").read_text())
 MEDIAMTX: list[dict[str, Any]] = json.loads((FOLDER / "mediamtx.json").read_text())
 
+NOBODY = OwnSecrets("hook-secret", "control-secret")
+ACTIONS = {
+    "publish": Action.PUBLISH,
+    "update_publish": Action.PUBLISH,
+    "play": Action.SUBSCRIBE,
+    "update_play": Action.SUBSCRIBE,
+}
+
 
 def test_the_recorded_calls_are_the_ones_there_are() -> None:
     """Every kind of call that a decision depends on was recorded."""
-    assert {"publish", "play", "publish_done", "play_done", "hls"} <= {call["event"] for call in NGINX}
+    events = {"publish", "play", "update_publish", "update_play", "publish_done", "play_done", "hls"}
+    assert events <= {call["event"] for call in NGINX}
     seen = {(json.loads(call["body"])["action"], json.loads(call["body"])["protocol"]) for call in MEDIAMTX}
     protocols = {"rtmp", "rtsp", "srt"}
     assert {("publish", protocol) for protocol in protocols} <= seen
@@ -35,12 +46,22 @@ def test_the_recorded_calls_are_the_ones_there_are() -> None:
 def test_nginx_rtmp_form(call: dict[str, Any]) -> None:
     """A form body is read with the first of each field."""
     fields = dict(reversed(parse_qsl(call["body"], keep_blank_values=True)))
-    asked = NginxRtmp().read(call["path"], [], call["body"].encode(), "")
-    if fields["call"] not in {"publish", "play"}:
-        assert asked == Notice(fields["call"], Reason.OK_ENGINE, fields["addr"], fields["clientid"], recorded=False)
+    asked = NginxRtmp().read(call["path"], [], call["body"].encode(), NOBODY)
+    if fields["call"] not in ACTIONS:
+        assert asked == Notice(
+            fields["call"],
+            Reason.OK_ENGINE,
+            fields["addr"],
+            fields["clientid"],
+            recorded=False,
+            ends={"publish_done": Action.PUBLISH, "play_done": Action.SUBSCRIBE}[fields["call"]],
+        )
         return
     assert isinstance(asked, Attempt)
-    assert asked.access.action == {"publish": "publish", "play": "subscribe"}[fields["call"]]
+    assert asked.access.action == ACTIONS[fields["call"]]
+    assert asked.running is fields["call"].startswith("update_")
+    assert asked.access.user_agent == fields["flashver"]
+    assert asked.access.referrer == fields["pageurl"]
     assert asked.access.stream == ("", fields["name"])
     assert asked.access.client_ip == fields["addr"]
     assert asked.access.protocol == "rtmp"
@@ -54,7 +75,7 @@ def test_nginx_rtmp_form(call: dict[str, Any]) -> None:
 def test_nginx_hls_request(call: dict[str, Any]) -> None:
     """An `auth_request` is read from the viewer's own URI; one that climbs is no request."""
     headers = [(name.encode(), value.encode()) for name, value in call["headers"].items()]
-    asked = NginxRtmp().read(call["path"], headers, b"", "")
+    asked = NginxRtmp().read(call["path"], headers, b"", NOBODY)
     parts = urlsplit(call["headers"]["x-original-uri"]).path.split("/")[2:-1]
     if ".." in parts:
         assert isinstance(asked, Notice) or asked.access.stream.name == ""
@@ -70,7 +91,7 @@ def test_nginx_hls_request(call: dict[str, Any]) -> None:
 def test_mediamtx_call(call: dict[str, Any]) -> None:
     """A JSON call is read with the token where its protocol carries it; an empty first one is no refusal where it may ask."""
     body = json.loads(call["body"])
-    asked = MediaMtx().read("", [], call["body"].encode(), "hook-secret")
+    asked = MediaMtx().read("", [], call["body"].encode(), NOBODY)
     if body["action"] == "api":
         expected = Reason.TOKEN_UNKNOWN if body["token"] else Reason.TOKEN_MISSING
         assert isinstance(asked, Notice)

@@ -17,10 +17,21 @@ class Answer(NamedTuple):
     text: str
 
 
+class OwnSecrets(NamedTuple):
+    """What speaks for the engine itself: its hook secret, and what our own calls to its control API show."""
+
+    hook: str
+    control: str
+
+    def __repr__(self) -> str:
+        """Hide the secrets."""
+        return "OwnSecrets(***)"
+
+
 class Dialect(Protocol):
     """One media server's way of asking."""
 
-    def read(self, path: str, headers: Headers, body: bytes, hook_secret: str) -> Attempt | Notice:
+    def read(self, path: str, headers: Headers, body: bytes, own_secrets: OwnSecrets) -> Attempt | Notice:
         """Understand a call. `path` is what follows the secret in the hook URL; header names are in lower case.
 
         Never raises: what cannot be understood is a `Notice` with the reason to refuse it.

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from stagedoor.engines.dialect import Answer, Headers, stream_of
+from stagedoor.engines.dialect import Answer, Headers, OwnSecrets, stream_of
 from stagedoor.model.access import Access, Action, Protocol
 from stagedoor.model.decision import ALLOWING, Reason
 from stagedoor.service.authorize import Attempt, Notice
@@ -40,6 +40,7 @@ class _Call(msgspec.Struct, gc=False):
     user: str = ""
     query: str = ""
     id: str | None = None
+    user_agent: str = msgspec.field(name="userAgent", default="")
 
 
 # See model.ids: the quicker way to make a named tuple.
@@ -50,7 +51,7 @@ _decode: Final = msgspec.json.Decoder(_Call).decode
 class MediaMtx:
     """The dialect of MediaMTX."""
 
-    def read(self, path: str, headers: Headers, body: bytes, hook_secret: str) -> Attempt | Notice:
+    def read(self, path: str, headers: Headers, body: bytes, own_secrets: OwnSecrets) -> Attempt | Notice:
         """Understand a call."""
         try:
             asked = _decode(body)
@@ -59,13 +60,13 @@ class MediaMtx:
         action = _ACTIONS.get(asked.action)
         token = asked.token or asked.password
         if action is None:
-            return _own_call(asked, token, hook_secret)
+            return _own_call(asked, token, own_secrets)
         if not token and asked.query:
             token = _query_token(asked.query)
         protocol = _PROTOCOLS.get(asked.protocol, _UNKNOWN)
-        access = _new(Access, (action, stream_of(asked.path), protocol, asked.ip, None))
+        access = _new(Access, (action, stream_of(asked.path), protocol, asked.ip, None, asked.user_agent, ""))
         will_ask = not token and not asked.user and protocol in _ASKABLE
-        return _new(Attempt, (access, token, asked.id or "", will_ask))
+        return _new(Attempt, (access, token, asked.id or "", will_ask, False))
 
     def answer(self, reason: Reason) -> Answer:
         """Write 200, 401 when credentials are missing, 403, or 503 when the fault is ours."""
@@ -76,12 +77,14 @@ class MediaMtx:
         return Answer(503 if reason is Reason.STORE_UNAVAILABLE else 403, reason)
 
 
-def _own_call(asked: _Call, shown: str, hook_secret: str) -> Notice:
+def _own_call(asked: _Call, shown: str, own_secrets: OwnSecrets) -> Notice:
     """Judge a call about MediaMTX itself."""
     if asked.action not in _OWN:
         return Notice("unknown", Reason.ACTION_UNKNOWN, asked.ip)
-    # Security: whoever may configure the engine has its hook secret; nobody else controls it.
-    if shown and compare_digest(shown.encode(), hook_secret.encode()):
+    # Security: whoever may configure the engine has its hook secret, and we have the other; nobody else controls it.
+    if compare_digest(shown.encode(), own_secrets.control.encode()):
+        return Notice(asked.action, Reason.OK_ENGINE, asked.ip, recorded=False)
+    if compare_digest(shown.encode(), own_secrets.hook.encode()):
         return Notice(asked.action, Reason.OK_ENGINE, asked.ip)
     return Notice(asked.action, Reason.TOKEN_UNKNOWN if shown else Reason.TOKEN_MISSING, asked.ip, recorded=bool(shown))
 

@@ -29,6 +29,9 @@ _APPLICATION = Template("""\
             on_play         $hook_url;
             on_publish_done $hook_url;
             on_play_done    $hook_url;
+            # Asked about while they run, by way of the http server below.
+            on_update       http://127.0.0.1:$port/_stagedoor_update;
+            notify_update_timeout 10s;
             hls on;
             hls_path $hls_path/$directory;
             hls_nested on;
@@ -60,6 +63,20 @@ _HTTP_SERVER = Template("""\
             proxy_set_header X-Real-IP $$remote_addr;
             access_log off;
             error_log /dev/null;
+        }
+        # Whether what runs may go on. While Stagedoor itself is away, it does.
+        location = /_stagedoor_update {
+            allow 127.0.0.1;
+            deny all;
+            proxy_pass $hook_url;
+            proxy_connect_timeout 2s;
+            proxy_read_timeout 5s;
+            error_page 502 504 = @stagedoor_away;
+            access_log off;
+            error_log /dev/null;
+        }
+        location @stagedoor_away {
+            return 204;
         }
     }
 """)
@@ -96,7 +113,7 @@ def snippet(
     """Return the blocks to add to nginx.conf: `rtmp`, and a `server` for its `http` block."""
     return (
         "# Into nginx.conf, beside the http block. worker_processes must be 1: nginx-rtmp keeps its state per worker.\n"
-        + _rtmp(hook_url, rtmp_listen, hls_path)
+        + _rtmp(hook_url, rtmp_listen, hls_listen, hls_path)
         + "\n# Into the http block.\n"
         + _http_server(hook_url, hls_listen, hls_path)
     )
@@ -112,14 +129,15 @@ def whole(hook_url: str, *, run: Path, rtmp_listen: str, hls_listen: str, module
         load_module=f"load_module {module};" if module is not None else "",
         user=f"user {user};" if user is not None else "",
         run=run,
-        rtmp=_rtmp(hook_url, rtmp_listen, hls_path),
+        rtmp=_rtmp(hook_url, rtmp_listen, hls_listen, hls_path),
         http_server=_http_server(hook_url, hls_listen, hls_path),
     )
 
 
-def _rtmp(hook_url: str, rtmp_listen: str, hls_path: str) -> str:
+def _rtmp(hook_url: str, rtmp_listen: str, hls_listen: str, hls_path: str) -> str:
+    port = hls_listen.rpartition(":")[2]
     applications = "\n".join(
-        _APPLICATION.substitute(name=name, directory=directory, hook_url=hook_url, hls_path=hls_path)
+        _APPLICATION.substitute(name=name, directory=directory, hook_url=hook_url, hls_path=hls_path, port=port)
         for name, directory in APPLICATIONS.items()
     )
     return _RTMP.substitute(rtmp_listen=rtmp_listen, applications=applications)
