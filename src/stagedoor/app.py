@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from stagedoor.cluster.only import Only
 from stagedoor.cluster.revision import SharedRevision
 from stagedoor.cluster.view import CachedView
 from stagedoor.config import Settings
@@ -21,15 +22,20 @@ from stagedoor.engines.mediamtx import config as mediamtx
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.engines.nginx_rtmp import config as nginx_rtmp
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
-from stagedoor.model.engine import EngineKind
+from stagedoor.model.engine import EngineKind, tells_of_life
 from stagedoor.model.errors import ConfigError, Unavailable
 from stagedoor.model.secret import Secret
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.authorize import Authorizer
-from stagedoor.service.engines import Engines
+from stagedoor.service.engines import Engines, control_secret
+from stagedoor.service.explain import Explainer
+from stagedoor.service.keeper import Keeper
+from stagedoor.service.ports import EngineControl
+from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.token_admin import TokenAdmin
 from stagedoor.store.access_log import AccessLogFile
+from stagedoor.store.countries import CountryFile
 from stagedoor.store.migrate import migrate_sqlite, sqlite_version
 from stagedoor.store.sql import SqlStore
 from stagedoor.store.sqlite import sqlite_engines
@@ -51,6 +57,8 @@ class Administration:
     accounts: Accounts
     tokens: TokenAdmin
     engines: Engines
+    countries: CountryFile
+    explainer: Explainer
 
 
 class Authority(NamedTuple):
@@ -125,14 +133,17 @@ async def administration(settings: Settings) -> AsyncIterator[Administration]:
     revision = SharedRevision(settings.revision_file)
     reader, writer = sqlite_engines(settings.database_file)
     store = SqlStore(reader=reader, writer=writer, announce=revision.announce)
+    countries = CountryFile(settings.countries)
     try:
         yield Administration(
             store=store,
             revision=revision,
             keyring=keyring,
             accounts=Accounts(store=store, keyring=keyring, clock=time.time),
-            tokens=TokenAdmin(store=store, keyring=keyring, clock=time.time),
+            tokens=TokenAdmin(store=store, accounts=store, keyring=keyring, clock=time.time),
             engines=Engines(store=store, keyring=keyring, clock=time.time),
+            countries=countries,
+            explainer=Explainer(source=store, sessions=store.sessions, keyring=keyring, countries=countries),
         )
     finally:
         await store.close()
@@ -151,10 +162,32 @@ async def authority(settings: Settings) -> AsyncIterator[Authority]:
             publishers_of=publishers_of,
             capacity=settings.cache_entries,
         )
-        authorizer = Authorizer(view=view, keyring=admin.keyring, clock=time.time, access_log=access_log)
+        sessions = Sessions(
+            store=admin.store.sessions,
+            clock=time.time,
+            telling_engines=lambda: [engine.id for engine in view.engines() if tells_of_life(engine)],
+        )
+        authorizer = Authorizer(
+            view=view,
+            keyring=admin.keyring,
+            clock=time.time,
+            access_log=access_log,
+            sessions=sessions,
+            countries=admin.countries,
+        )
         hooks = Hooks(
             authorizer=authorizer,
             dialects={EngineKind.NGINX_RTMP: NginxRtmp(), EngineKind.MEDIAMTX: MediaMtx()},
+        )
+        only = Only(settings.data / "keeper.lock")
+        keeper = Keeper(
+            view=view,
+            engines=view.engines,
+            tokens=admin.store,
+            sessions=admin.store.sessions,
+            controls={EngineKind.MEDIAMTX: lambda: _mediamtx_control(admin)},
+            clock=time.time,
+            may_work=only.holds,
         )
         others = Late(lambda: _framework(admin))
         health = Health(view=view)
@@ -162,6 +195,9 @@ async def authority(settings: Settings) -> AsyncIterator[Authority]:
         tasks = [
             asyncio.create_task(access_log.run(), name="access log"),
             asyncio.create_task(_sweep(view, admin.revision), name="sweep"),
+            asyncio.create_task(sessions.run(), name="sessions"),
+            asyncio.create_task(keeper.run(), name="keeper"),
+            asyncio.create_task(admin.countries.run(), name="countries"),
             asyncio.create_task(others.load(), name="load the framework"),
         ]
         try:
@@ -171,7 +207,15 @@ async def authority(settings: Settings) -> AsyncIterator[Authority]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await keeper.close()
+            only.close()
             access_log.close()
+
+
+def _mediamtx_control(admin: Administration) -> EngineControl:
+    from stagedoor.engines.mediamtx.control import MediaMtxControl  # noqa: PLC0415  an HTTP client is slow to load
+
+    return MediaMtxControl(secret_of=lambda engine: control_secret(admin.keyring.digest, engine.secret_digest))
 
 
 def _framework(admin: Administration) -> App:

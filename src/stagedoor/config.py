@@ -31,6 +31,8 @@ class Settings:
     """The address engines reach the authority at; empty for `http://HOST:PORT`."""
     cache_entries: int = 200_000
     """How many tokens, streams and misses each worker keeps in memory, each by itself."""
+    country_file: Path = Path()
+    """A file of countries in MaxMind's format; left out, `countries.mmdb` in the data directory."""
     rtmp_port: int = 1935
     """The RTMP port of the media server that `stagedoor up` starts."""
     hls_port: int = 8088
@@ -42,6 +44,11 @@ class Settings:
         if not self.database:
             return self.data / "stagedoor.db"
         return Path(self.database.removeprefix("sqlite:///"))
+
+    @property
+    def countries(self) -> Path:
+        """The file of countries."""
+        return self.country_file if self.country_file != Path() else self.data / "countries.mmdb"
 
     @property
     def keyring_file(self) -> Path:

@@ -20,7 +20,7 @@ from stagedoor.app import administration, create_data, hook_url, write_private
 from stagedoor.config import Settings
 from stagedoor.live.nginx import OwnNginx, find_nginx
 from stagedoor.model.engine import EngineKind
-from stagedoor.model.errors import ConfigError
+from stagedoor.model.errors import ConfigError, StagedoorError
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId
 from stagedoor.model.secret import Secret
@@ -28,6 +28,7 @@ from stagedoor.model.token import TokenKind, TokenTerms
 from stagedoor.server import listen
 from stagedoor.service.engines import AddedEngine
 from stagedoor.service.ports import Page, SortBy
+from stagedoor.store.countries import install_country_file, packaged_country_file
 
 STREAM: Final = "stage"
 _ENGINE: Final = "up-nginx"
@@ -49,6 +50,7 @@ def up(settings: Settings) -> int:
     Raises: ConfigError when a port is taken or a directory cannot be written.
     """
     look = asyncio.run(_first_look(settings))
+    _install_countries(settings)
     nginx = _own_nginx(settings, look.engine.hook_secret)
     listen(settings.host, settings.port).close()
     children: list[subprocess.Popen[bytes]] = []
@@ -66,6 +68,19 @@ def up(settings: Settings) -> int:
         return 0
     finally:
         _end(children)
+
+
+def _install_countries(settings: Settings) -> None:
+    """Take the file of countries that was downloaded, where there is none yet; without one, countries are unknown."""
+    source = packaged_country_file()
+    if settings.country_file != Path() or settings.countries.exists() or source is None:
+        return
+    try:
+        info = install_country_file(source, settings.countries)
+    except StagedoorError as error:
+        print(f"stagedoor: {error.message}; until then countries are unknown", file=sys.stderr)
+    else:
+        print(f"Countries of {info.built:%B %Y}: IP Geolocation by DB-IP, https://db-ip.com", flush=True)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -1,7 +1,7 @@
 # ruff: noqa: D103
-"""One contract for every store: the ports of `service.ports`, run against memory and SQLite.
+"""One contract for every store: the ports of `service.ports`, run against memory, SQLite and PostgreSQL.
 
-Another database joins by its name in `BACKENDS` and `SQL_BACKENDS` and its branch in `opened`.
+Another database joins by its name in `BACKENDS` and `SQL_BACKENDS`, its branch in `opened` and one in `database_of`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,19 +23,31 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stagedoor.app import administration, create_data
 from stagedoor.config import Settings
-from stagedoor.model.engine import Engine, EngineKind
+from stagedoor.model.access import Action
+from stagedoor.model.access import Protocol as ProtocolOf
+from stagedoor.model.account import CLOSED, OPEN, AccountPolicy
+from stagedoor.model.caveats import Budgets, Countries, Over, Per, SessionLimit, SingleUse
+from stagedoor.model.decision import Decision, Reason
+from stagedoor.model.engine import AddressTrust, Engine, EngineKind
 from stagedoor.model.errors import ConfigError, Conflict, InvalidInput, NotFound, Unavailable
 from stagedoor.model.grant import StreamPattern
+from stagedoor.model.hours import Hours, Window
 from stagedoor.model.ids import AccountId, EngineId, TokenId
+from stagedoor.model.session import SessionStart
 from stagedoor.model.token import PublishOptions, TokenKind, TokenRecord, TokenState, TokenTerms
+from stagedoor.model.usage import Effects, Usage
 from stagedoor.service.ports import (
     AccountStore,
+    Admission,
     ChangeKind,
     EngineStore,
+    Facts,
     FactSource,
     NewAccount,
     NewToken,
     Page,
+    SessionStore,
+    Shadowed,
     SortBy,
     TokenChange,
     TokenStore,
@@ -43,11 +55,13 @@ from stagedoor.service.ports import (
 from stagedoor.store import schema
 from stagedoor.store.memory import MemoryStore
 from stagedoor.store.migrate import migrate_sqlite, sqlite_version
-from stagedoor.store.sql import KEPT_CHANGES, SqlStore
+from stagedoor.store.postgres import postgres_engines
+from stagedoor.store.sql import SqlStore
 from stagedoor.store.sqlite import sqlite_engines
+from stagedoor.store.transactions import KEPT_CHANGES
 
-BACKENDS = ["memory", "sqlite"]
-SQL_BACKENDS = ["sqlite"]
+BACKENDS = ["memory", "sqlite", "postgres"]
+SQL_BACKENDS = ["sqlite", "postgres"]
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 NOBODY = AccountId("")
@@ -57,6 +71,10 @@ AT = 1_700_000_000
 
 class Store(FactSource, TokenStore, AccountStore, EngineStore, Protocol):
     """All the ports in one, as the composition root uses them."""
+
+    @property
+    def sessions(self) -> SessionStore:
+        """The sessions' own port; tests/contract/test_session_store.py holds the stores to it."""
 
     async def revision(self) -> int:
         """Return the number of the last write."""
@@ -102,11 +120,14 @@ async def opened(backend: str, settings: Settings) -> AsyncIterator[Bench]:
         heard.store = memory
 
         async def add_to_memory(account: AccountId) -> None:
-            memory._accounts[account] = True
+            memory._accounts[account] = OPEN
 
         yield Bench(store=memory, heard=heard, add_account=add_to_memory)
     else:
-        reader, writer = sqlite_engines(settings.database_file)
+        if backend == "sqlite":
+            reader, writer = sqlite_engines(settings.database_file)
+        else:
+            reader, writer = postgres_engines(settings.database)
         store = SqlStore(reader=reader, writer=writer, announce=heard.announce)
         heard.store = store
 
@@ -147,35 +168,50 @@ def populated_data(blank_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     return data
 
 
-@pytest.fixture
-def populated_settings(populated_data: Path, tmp_path: Path) -> Settings:
-    """A system with the two accounts, of the test's own."""
-    data = tmp_path / "populated"
-    shutil.copytree(populated_data, data)
-    return Settings(data=data)
-
-
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-async def empty(backend: str, settings: Settings) -> AsyncIterator[Bench]:
-    """A store in which nothing was ever written."""
-    async with opened(backend, settings) as bench:
-        yield bench
-
-
-@pytest.fixture
-async def bench(backend: str, populated_settings: Settings) -> AsyncIterator[Bench]:
-    async with populated(backend, populated_settings) as bench:
-        yield bench
-
-
 @pytest.fixture(params=SQL_BACKENDS)
-async def sql(request: pytest.FixtureRequest, populated_settings: Settings) -> AsyncIterator[SqlBench]:
-    async with populated(str(request.param), populated_settings) as bench:
+def sql_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def place(backend: str, request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """A new system of the test's own, with its database where `backend` keeps it."""
+    return place_of(backend, request, settings)
+
+
+@pytest.fixture
+def sql_place(sql_backend: str, request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    return place_of(sql_backend, request, settings)
+
+
+def place_of(backend: str, request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """Return `settings` with the database of a new system."""
+    return (
+        replace(settings, database=request.getfixturevalue("postgres_database")) if backend == "postgres" else settings
+    )
+
+
+@pytest.fixture
+async def empty(backend: str, place: Settings) -> AsyncIterator[Bench]:
+    """A store in which nothing was ever written."""
+    async with opened(backend, place) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def bench(backend: str, place: Settings) -> AsyncIterator[Bench]:
+    async with populated(backend, place) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def sql(sql_backend: str, sql_place: Settings) -> AsyncIterator[SqlBench]:
+    async with populated(sql_backend, sql_place) as bench:
         assert isinstance(bench, SqlBench)
         yield bench
 
@@ -224,6 +260,27 @@ def engine(name: str = "ingest", *, account: AccountId = NOBODY, digest: bytes =
     )
 
 
+def close(policy: AccountPolicy) -> AccountPolicy:
+    return replace(policy, enabled=False)
+
+
+def with_secret(digest: bytes) -> Callable[[Engine], Engine]:
+    return lambda engine: replace(engine, secret_digest=digest)
+
+
+async def policies(store: Store) -> dict[AccountId, AccountPolicy]:
+    """Return the policies of the accounts that set something: a store may leave the others out."""
+    return {account: policy for account, policy in (await store.account_policies()).items() if policy != OPEN}
+
+
+def broadcast(token: TokenRecord | None = None) -> SessionStart:
+    """Return a broadcast of `studio` with a token, that of number 1 where it does not matter."""
+    token_id = token.id if token is not None else TokenId(1)
+    return SessionStart(
+        ALICE, token_id, "", EngineId("e"), "s", "studio", Action.PUBLISH, ProtocolOf.RTMP, "192.0.2.1", AT
+    )
+
+
 def relabelled(label: str) -> TokenChange:
     return TokenChange(terms=lambda old: replace(old, label=label))
 
@@ -246,10 +303,10 @@ async def test_a_store_begins_empty_at_revision_0(empty: Bench) -> None:
     assert await empty.store.revision() == 0
     assert await empty.store.accounts() == []
     assert await empty.store.engines() == []
-    assert await empty.store.disabled_accounts() == frozenset()
+    assert await empty.store.account_policies() == {}
     newest, changes = await empty.store.changes_after(0)
     assert (newest, list(changes or ())) == (0, [])
-    assert await empty.store.facts(b"x", NOBODY, "studio", with_publishers=True) == (None, NOBODY, (), 0)
+    assert await empty.store.facts(b"x", NOBODY, "studio", with_publishers=True) == Facts(None, NOBODY, (), 0)
 
 
 async def test_the_first_account_is_write_number_1_and_is_announced_after_its_commit(empty: Bench) -> None:
@@ -262,6 +319,7 @@ Things = tuple[TokenRecord, TokenRecord, Engine]
 """What the store holds before each of `WRITES`: a publish token, a subscribe token, an engine."""
 
 TOKEN, OF_PUBLISHERS, ACCOUNT, ENGINE = ChangeKind.TOKEN, ChangeKind.PUBLISHERS, ChangeKind.ACCOUNT, ChangeKind.ENGINE
+LIVE = ChangeKind.LIVE
 
 WRITES: dict[str, tuple[Callable[[Store, Things], Awaitable[object]], set[tuple[ChangeKind, str, bytes]]]] = {
     "add a publish token": (
@@ -297,7 +355,11 @@ WRITES: dict[str, tuple[Callable[[Store, Things], Awaitable[object]], set[tuple[
         {(TOKEN, "alice", b"subscribe")},
     ),
     "close an account": (
-        lambda store, _: store.set_account_enabled(ALICE, False),
+        lambda store, _: store.change_account(ALICE, close),
+        {(ACCOUNT, "alice", b"")},
+    ),
+    "change what an account sets": (
+        lambda store, _: store.change_account(ALICE, lambda policy: replace(policy, longest_lifetime_seconds=5)),
         {(ACCOUNT, "alice", b"")},
     ),
     "add an engine": (
@@ -309,8 +371,12 @@ WRITES: dict[str, tuple[Callable[[Store, Things], Awaitable[object]], set[tuple[
         {(ENGINE, "", b"")},
     ),
     "replace an engine's secret": (
-        lambda store, things: store.replace_engine_secret(things[2].id, b"other"),
+        lambda store, things: store.change_engine(things[2].id, with_secret(b"other")),
         {(ENGINE, "", b"")},
+    ),
+    "begin a broadcast that was admitted from memory": (
+        lambda store, things: store.sessions.begin_sessions([broadcast(things[0])]),
+        {(LIVE, "alice", b"studio")},
     ),
 }
 
@@ -340,7 +406,7 @@ async def test_every_write_takes_the_next_revision_notes_what_it_touched_and_is_
     assert newest == before + 1
     assert changes is not None
     assert {change.revision for change in changes} == {before + 1}
-    assert {(change.kind, change.account, change.digest) for change in changes} == touched
+    assert {(change.kind, change.account, change.key) for change in changes} == touched
 
 
 UNKNOWN = TokenId(404)
@@ -376,7 +442,7 @@ REFUSED: dict[str, tuple[Callable[[Store, Things], Awaitable[object]], type[Exce
     "add a second first account": (lambda store, _: store.add_first_account(first_account(BOB, b"x")), Conflict),
     "add the first account again": (lambda store, _: store.add_first_account(first_account()), Conflict),
     "close an account that is not there": (
-        lambda store, _: store.set_account_enabled(AccountId("carol"), False),
+        lambda store, _: store.change_account(AccountId("carol"), close),
         NotFound,
     ),
     "add an engine whose name is taken": (
@@ -389,7 +455,7 @@ REFUSED: dict[str, tuple[Callable[[Store, Things], Awaitable[object]], type[Exce
     ),
     "remove an engine that is not there": (lambda store, _: store.remove_engine("nowhere"), NotFound),
     "replace the secret of an engine that is not there": (
-        lambda store, _: store.replace_engine_secret(EngineId("eng_nowhere"), b"other"),
+        lambda store, _: store.change_engine(EngineId("eng_nowhere"), with_secret(b"other")),
         NotFound,
     ),
 }
@@ -409,7 +475,7 @@ async def test_a_refused_write_raises_what_the_port_declares_and_leaves_no_trace
     assert await bench.store.token(ALICE, PUBLISH, things[0].id) == things[0]
     assert await bench.store.token(ALICE, SUBSCRIBE, things[1].id) == things[1]
     assert list(await bench.store.engines()) == [things[2]]
-    assert await bench.store.disabled_accounts() == frozenset()
+    assert await policies(bench.store) == {}
 
 
 async def test_changes_come_oldest_first_and_only_those_after_the_revision_asked_for(bench: Bench) -> None:
@@ -418,10 +484,10 @@ async def test_changes_come_oldest_first_and_only_those_after_the_revision_asked
     start = bench.start
     newest, changes = await bench.store.changes_after(start)
     assert newest == start + 3
-    assert [(c.revision, c.digest) for c in changes or ()] == [(start + 1, b"1"), (start + 2, b"2"), (start + 3, b"3")]
+    assert [(c.revision, c.key) for c in changes or ()] == [(start + 1, b"1"), (start + 2, b"2"), (start + 3, b"3")]
     newest, changes = await bench.store.changes_after(start + 2)
     assert newest == start + 3
-    assert [(c.revision, c.digest) for c in changes or ()] == [(start + 3, b"3")]
+    assert [(c.revision, c.key) for c in changes or ()] == [(start + 3, b"3")]
 
 
 async def test_a_reader_that_is_up_to_date_or_ahead_gets_no_changes_rather_than_none(bench: Bench) -> None:
@@ -473,7 +539,7 @@ async def test_changes_are_kept_for_the_declared_number_of_revisions_and_no_long
 async def test_facts_know_a_token_by_its_digest_and_name_the_revision_they_were_read_at(bench: Bench) -> None:
     record = await bench.store.add_token(new_token(digest=b"d", kind=SUBSCRIBE))
     found = await bench.store.facts(b"d", NOBODY, "studio", with_publishers=False)
-    assert found == (record, ALICE, (), bench.start + 1)
+    assert found == Facts(record, ALICE, (), bench.start + 1)
 
 
 async def test_facts_of_no_token_or_an_unknown_one_are_of_the_account_asked_for(bench: Bench) -> None:
@@ -482,7 +548,7 @@ async def test_facts_of_no_token_or_an_unknown_one_are_of_the_account_asked_for(
         for account in (ALICE, NOBODY):
             for with_publishers in (False, True):
                 found = await bench.store.facts(digest, account, "elsewhere", with_publishers=with_publishers)
-                assert found == (None, account, (), bench.start + 1)
+                assert found == Facts(None, account, (), bench.start + 1)
 
 
 async def test_publishers_are_found_by_exact_name(bench: Bench) -> None:
@@ -543,9 +609,9 @@ async def test_an_empty_account_stands_for_the_tokens_own(bench: Bench) -> None:
     hers = await bench.store.add_token(new_token(terms("studio"), account=ALICE))
     his = await bench.store.add_token(new_token(terms("studio"), account=BOB))
     found = await bench.store.facts(b"viewer", NOBODY, "studio", with_publishers=True)
-    assert found == (viewer, BOB, (his,), bench.start + 3)
+    assert found == Facts(viewer, BOB, (his,), bench.start + 3)
     found = await bench.store.facts(b"viewer", ALICE, "studio", with_publishers=True)
-    assert found == (viewer, ALICE, (hers,), bench.start + 3)
+    assert found == Facts(viewer, ALICE, (hers,), bench.start + 3)
 
 
 async def test_an_empty_account_and_an_unknown_token_have_no_publishers(bench: Bench) -> None:
@@ -557,7 +623,7 @@ async def test_an_empty_account_and_an_unknown_token_have_no_publishers(bench: B
 async def test_a_publish_token_is_among_its_own_streams_publishers(bench: Bench) -> None:
     token = await bench.store.add_token(new_token(terms("studio"), digest=b"d"))
     found = await bench.store.facts(b"d", NOBODY, "studio", with_publishers=True)
-    assert found == (token, ALICE, (token,), bench.start + 1)
+    assert found == Facts(token, ALICE, (token,), bench.start + 1)
 
 
 async def test_publishers_follow_a_change_of_streams(bench: Bench) -> None:
@@ -618,6 +684,21 @@ async def test_every_term_comes_back_as_it_was_kept(bench: Bench) -> None:
         bind_ips_on_usage=4294967295,
         allowed_countries=("DE",),
         denied_countries=("FR", "IT"),
+        hours=Hours("Europe/Warsaw", (Window((0, 6), 22 * 60, 6 * 60),)),
+        end_sessions_at_expiry=True,
+        bind_ipv4_bits=24,
+        bind_ipv6_bits=64,
+        rebinds_an_hour=2,
+        allow_without_origin=True,
+        geo_applies_to=(Action.SUBSCRIBE,),
+        allowed_protocols=(ProtocolOf.RTMP, ProtocolOf.HLS),
+        allowed_user_agents=("Example*",),
+        allowed_referrers=("https://*",),
+        subject="alice \u2603",
+        session_limit=SessionLimit(2, Per.SUBJECT, Over.GRACE, 5),
+        single_use=SingleUse(30),
+        budgets=Budgets(60, 600, 2**53, 3),
+        shadow_until=AT,
         origin_cluster="phx-1",
         tracking_id="",
         publishing=PublishOptions(
@@ -636,12 +717,24 @@ async def test_every_term_comes_back_as_it_was_kept(bench: Bench) -> None:
             encoder_profile_id="profile",
         ),
     )
+    plain = TokenTerms(label="", streams=())
+    assert [
+        each.name for each in fields(everything) if getattr(everything, each.name) == getattr(plain, each.name)
+    ] == []
     added = await bench.store.add_token(new_token(everything))
     assert added.terms == everything
     assert (await bench.store.token(ALICE, PUBLISH, added.id)).terms == everything
     assert (await bench.store.facts(added.digest, NOBODY, "studio", with_publishers=False)).record == added
     assert await bench.store.change_token(ALICE, PUBLISH, added.id, TokenChange()) == added
     assert (await bench.store.token(ALICE, PUBLISH, added.id)).terms == everything
+
+
+async def test_a_label_may_hold_any_character_but_nul(bench: Bench) -> None:
+    """PostgreSQL's text has no NUL, so `service.terms` refuses it before a store sees it."""
+    token = await bench.store.add_token(new_token(terms(label="a\x01b\r\n\x7f\ufffe")))
+    assert token.terms.label == "a\x01b\r\n\x7f\ufffe"
+    changed = await bench.store.change_token(ALICE, PUBLISH, token.id, relabelled("\x01"))
+    assert list(await bench.store.tokens(ALICE, PUBLISH, Page(1, 100))) == [changed]
 
 
 async def test_a_token_whose_sealing_fails_is_not_kept(bench: Bench) -> None:
@@ -677,6 +770,19 @@ async def test_a_token_id_beyond_the_databases_numbers_is_not_found(sql: SqlBenc
     for token_id in (2**63, -(2**63) - 1, 10**30):
         with pytest.raises(NotFound):
             await sql.store.token(ALICE, PUBLISH, TokenId(token_id))
+
+
+async def test_a_token_of_any_account_and_kind_is_found_by_its_id_or_its_digest(bench: Bench) -> None:
+    """For the operator: revoked ones too."""
+    hers = await bench.store.add_token(new_token(digest=b"hers"))
+    his = await bench.store.add_token(new_token(digest=b"his", account=BOB, kind=SUBSCRIBE))
+    await bench.store.revoke_token(BOB, SUBSCRIBE, his.id, AT)
+    gone = replace(his, revoked_at=AT)
+    assert (await bench.store.find_token(hers.id), await bench.store.find_token(b"hers")) == (hers, hers)
+    assert (await bench.store.find_token(his.id), await bench.store.find_token(b"his")) == (gone, gone)
+    for nothing in (TokenId(404), TokenId(0), TokenId(-1), TokenId(10**30), b"", b"unknown", b"her"):
+        with pytest.raises(NotFound):
+            await bench.store.find_token(nothing)
 
 
 async def test_terms_are_changed_from_those_in_force_and_nothing_else_is(bench: Bench) -> None:
@@ -719,7 +825,7 @@ async def test_a_renewed_token_is_found_by_its_new_digest_only(bench: Bench, kin
     assert (await bench.store.facts(b"old", NOBODY, "studio", with_publishers=False)).record is None
     assert (await bench.store.facts(b"new", NOBODY, "studio", with_publishers=False)).record == renewed
     _, changes = await bench.store.changes_after(bench.start + 1)
-    assert {b"old", b"new"} <= {change.digest for change in changes or () if change.kind is ChangeKind.TOKEN}
+    assert {b"old", b"new"} <= {change.key for change in changes or () if change.kind is ChangeKind.TOKEN}
 
 
 @pytest.mark.parametrize("kind", TokenKind)
@@ -757,6 +863,16 @@ async def test_tokens_are_sorted_by_name_or_time_with_ties_by_id_and_descending_
         assert ids(await bench.store.tokens(ALICE, PUBLISH, Page(1, 100, sort_by))) == expected
         reverse = ids(await bench.store.tokens(ALICE, PUBLISH, Page(1, 100, sort_by, descending=True)))
         assert reverse == expected[::-1]
+
+
+async def test_labels_and_names_are_sorted_by_code_point(bench: Bench) -> None:
+    """Not by the language that the database's cluster was made for: a page must not depend on that."""
+    names = ["Z", "_", "a", "a-b", "aB", "b", "\u00e9", "\U0001f3ad"]
+    for name in reversed(names):
+        await bench.store.add_token(new_token(terms(label=name)))
+        await bench.store.add_engine(engine(name, digest=name.encode()))
+    assert [record.terms.label for record in await bench.store.tokens(ALICE, PUBLISH, Page(1, 100))] == names
+    assert [each.name for each in await bench.store.engines()] == names
 
 
 async def test_tokens_are_sorted_by_the_label_they_have_now(bench: Bench) -> None:
@@ -826,19 +942,71 @@ async def test_an_api_secret_finds_its_account_while_that_is_open(bench: Bench) 
     assert await bench.store.account_of_api_secret(digest) == ALICE
     assert await bench.store.account_of_api_secret(b"unknown") is None
     assert await bench.store.account_of_api_secret(b"") is None
-    await bench.store.set_account_enabled(ALICE, False)
+    await bench.store.change_account(ALICE, close)
     assert await bench.store.account_of_api_secret(digest) is None
-    assert await bench.store.disabled_accounts() == {ALICE}
-    await bench.store.set_account_enabled(ALICE, True)
+    assert await policies(bench.store) == {ALICE: CLOSED}
+    await bench.store.change_account(ALICE, lambda policy: replace(policy, enabled=True))
     assert await bench.store.account_of_api_secret(digest) == ALICE
-    assert await bench.store.disabled_accounts() == frozenset()
+    assert await policies(bench.store) == {}
 
 
 async def test_closing_an_account_twice_is_no_error_and_keeps_it_in_the_list(bench: Bench) -> None:
-    await bench.store.set_account_enabled(BOB, False)
-    await bench.store.set_account_enabled(BOB, False)
-    assert await bench.store.disabled_accounts() == {BOB}
+    await bench.store.change_account(BOB, close)
+    await bench.store.change_account(BOB, close)
+    assert await policies(bench.store) == {BOB: CLOSED}
     assert list(await bench.store.accounts()) == [ALICE, BOB]
+
+
+EVERY_POLICY: dict[str, object] = {
+    "enabled": False,
+    "countries": Countries(("DE",), ("FR", "IT"), (Action.SUBSCRIBE,)),
+    "origin_cluster": "phx-1",
+    "longest_lifetime_seconds": 3600,
+    "shadow_until": AT,
+}
+
+
+@pytest.mark.parametrize("name", EVERY_POLICY)
+async def test_what_an_account_sets_comes_back_and_can_be_lifted(bench: Bench, name: str) -> None:
+    given: dict[str, Any] = {name: EVERY_POLICY[name]}
+    wanted = replace(OPEN, **given)
+    assert await bench.store.change_account(ALICE, lambda policy: replace(policy, **given)) == wanted
+    assert await bench.store.account_policy(ALICE) == wanted
+    assert await policies(bench.store) == {ALICE: wanted}
+    assert await bench.store.account_policy(BOB) == OPEN
+    lifted: dict[str, Any] = {name: getattr(OPEN, name)}
+    assert await bench.store.change_account(ALICE, lambda policy: replace(policy, **lifted)) == OPEN
+    assert await policies(bench.store) == {}
+
+
+def test_every_setting_of_an_account_is_here() -> None:
+    assert set(EVERY_POLICY) == {each.name for each in fields(AccountPolicy)}
+
+
+async def test_a_policy_is_changed_from_the_one_in_force(bench: Bench) -> None:
+    await asyncio.gather(
+        *(
+            bench.store.change_account(ALICE, lambda policy: replace(policy, shadow_until=policy.shadow_until + 1))
+            for _ in range(20)
+        )
+    )
+    assert (await bench.store.account_policy(ALICE)).shadow_until == 20
+
+
+@pytest.mark.parametrize("error", [InvalidInput, ZeroDivisionError])
+async def test_an_error_in_a_policys_change_comes_out_and_nothing_changed(bench: Bench, error: type[Exception]) -> None:
+    def broken(_policy: AccountPolicy) -> AccountPolicy:
+        raise error("no")
+
+    with pytest.raises(error):
+        await bench.store.change_account(ALICE, broken)
+    assert await policies(bench.store) == {}
+    assert (await bench.store.revision(), bench.heard.revisions) == (bench.start, [])
+
+
+async def test_an_account_that_is_not_there_has_no_policy(bench: Bench) -> None:
+    with pytest.raises(NotFound):
+        await bench.store.account_policy(AccountId("carol"))
 
 
 # -- engines
@@ -871,8 +1039,31 @@ async def test_replacing_an_engines_secret_changes_that_one_engine_and_nothing_e
     one, two = engine("a", digest=b"1"), engine("b", digest=b"2")
     await bench.store.add_engine(one)
     await bench.store.add_engine(two)
-    await bench.store.replace_engine_secret(one.id, b"3")
-    assert list(await bench.store.engines()) == [replace(one, secret_digest=b"3"), two]
+    changed = replace(one, secret_digest=b"3")
+    assert await bench.store.change_engine(one.id, with_secret(b"3")) == changed
+    assert list(await bench.store.engines()) == [changed, two]
+
+
+async def test_what_is_known_of_an_engine_comes_back_and_can_be_changed(bench: Bench) -> None:
+    kept = replace(engine(), address_trust=AddressTrust.UNTRUSTED, control_url="http://127.0.0.1:9997")
+    await bench.store.add_engine(kept)
+    assert list(await bench.store.engines()) == [kept]
+    changed = replace(kept, address_trust=AddressTrust.ACCEPTED, control_url="")
+    assert await bench.store.change_engine(kept.id, lambda _: changed) == changed
+    assert list(await bench.store.engines()) == [changed]
+
+
+async def test_an_engine_is_changed_from_what_is_known_of_it(bench: Bench) -> None:
+    await bench.store.add_engine(engine())
+    await asyncio.gather(
+        *(
+            bench.store.change_engine(
+                EngineId("eng_ingest"), lambda known: replace(known, control_url=known.control_url + "x")
+            )
+            for _ in range(20)
+        )
+    )
+    assert (await bench.store.engines())[0].control_url == "x" * 20
 
 
 async def test_removing_an_engine_leaves_the_others(bench: Bench) -> None:
@@ -918,19 +1109,17 @@ async def test_of_several_revocations_at_once_one_counts(bench: Bench) -> None:
     assert sum(isinstance(result, NotFound) for result in results) == 9
 
 
-@pytest.mark.parametrize("backend", SQL_BACKENDS)
-async def test_writers_of_two_processes_share_one_row_of_revisions(backend: str, settings: Settings) -> None:
+async def test_writers_of_two_processes_share_one_row_of_revisions(sql_backend: str, sql_place: Settings) -> None:
     """Two stores on one database stand for two workers: their connections have nothing else in common."""
-    async with populated(backend, settings) as one, opened(backend, settings) as two:
+    async with populated(sql_backend, sql_place) as one, opened(sql_backend, sql_place) as two:
         await asyncio.gather(*(each.store.add_token(new_token()) for each in (one, two) for _ in range(15)))
         heard = [revision for revision, _ in (*one.heard.revisions, *two.heard.revisions)]
         assert sorted(heard) == list(range(one.start + 1, one.start + 31))
         assert await one.store.revision() == await two.store.revision() == one.start + 30
 
 
-@pytest.mark.parametrize("backend", SQL_BACKENDS)
-async def test_a_write_of_one_process_is_seen_by_another_at_once(backend: str, settings: Settings) -> None:
-    async with populated(backend, settings) as one, opened(backend, settings) as two:
+async def test_a_write_of_one_process_is_seen_by_another_at_once(sql_backend: str, sql_place: Settings) -> None:
+    async with populated(sql_backend, sql_place) as one, opened(sql_backend, sql_place) as two:
         record = await one.store.add_token(new_token(digest=b"d"))
         assert (await two.store.facts(b"d", NOBODY, "studio", with_publishers=True)).publishers == (record,)
         await two.store.revoke_token(ALICE, PUBLISH, record.id, AT)
@@ -942,23 +1131,22 @@ async def test_a_write_of_one_process_is_seen_by_another_at_once(backend: str, s
 # -- the database as a file
 
 
-@pytest.mark.parametrize("backend", SQL_BACKENDS)
-async def test_everything_survives_closing_and_reopening(backend: str, settings: Settings) -> None:
-    async with populated(backend, settings) as bench:
+async def test_everything_survives_closing_and_reopening(sql_backend: str, sql_place: Settings) -> None:
+    async with populated(sql_backend, sql_place) as bench:
         kept = await bench.store.add_token(new_token(digest=b"kept"))
         gone = await bench.store.add_token(new_token(digest=b"gone"))
         await bench.store.revoke_token(ALICE, PUBLISH, gone.id, AT)
         await bench.store.add_engine(engine(account=BOB))
-        await bench.store.set_account_enabled(BOB, False)
+        await bench.store.change_account(BOB, close)
         start, revision = bench.start, await bench.store.revision()
-    async with opened(backend, settings) as bench:
+    async with opened(sql_backend, sql_place) as bench:
         assert await bench.store.revision() == revision
         assert list(await bench.store.accounts()) == [ALICE, BOB]
-        assert await bench.store.disabled_accounts() == {BOB}
+        assert await policies(bench.store) == {BOB: CLOSED}
         assert await bench.store.account_of_api_secret(b"alice's API secret") == ALICE
         assert list(await bench.store.tokens(ALICE, PUBLISH, Page(1, 100))) == [kept]
         found = await bench.store.facts(b"gone", NOBODY, "studio", with_publishers=True)
-        assert found == (replace(gone, revoked_at=AT), ALICE, (kept,), revision)
+        assert found == Facts(replace(gone, revoked_at=AT), ALICE, (kept,), revision)
         assert list(await bench.store.engines()) == [engine(account=BOB)]
         newest, changes = await bench.store.changes_after(start)
         assert newest == revision
@@ -972,7 +1160,12 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "facts with publishers": lambda store: store.facts(None, ALICE, "studio", with_publishers=True),
     "changes_after": lambda store: store.changes_after(0),
     "revision": lambda store: store.revision(),
-    "disabled_accounts": lambda store: store.disabled_accounts(),
+    "account_policies": lambda store: store.account_policies(),
+    "account_policy": lambda store: store.account_policy(ALICE),
+    "find_token": lambda store: store.find_token(b"d"),
+    "sessions.usage": lambda store: store.sessions.usage(broadcast(), Per.TOKEN),
+    "sessions.open_sessions": lambda store: store.sessions.open_sessions(EngineId("eng_ingest")),
+    "sessions.shadowed": lambda store: store.sessions.shadowed(ALICE, None),
     "engines": lambda store: store.engines(),
     "token": lambda store: store.token(ALICE, PUBLISH, TokenId(1)),
     "tokens": lambda store: store.tokens(ALICE, PUBLISH, Page(1, 10)),
@@ -984,11 +1177,23 @@ CHANGING_CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "change_token": lambda store: store.change_token(ALICE, PUBLISH, TokenId(1), relabelled("b")),
     "revoke_token": lambda store: store.revoke_token(ALICE, PUBLISH, TokenId(1), AT),
     "add_first_account": lambda store: store.add_first_account(first_account()),
-    "set_account_enabled": lambda store: store.set_account_enabled(ALICE, False),
+    "change_account": lambda store: store.change_account(ALICE, close),
     "add_engine": lambda store: store.add_engine(engine()),
     "remove_engine": lambda store: store.remove_engine("ingest"),
-    "replace_engine_secret": lambda store: store.replace_engine_secret(EngineId("eng_ingest"), b"x"),
+    "change_engine": lambda store: store.change_engine(EngineId("eng_ingest"), with_secret(b"x")),
+    "sessions.admit": lambda store: store.sessions.admit(Admission(broadcast(), Per.TOKEN, False, True, False, _never)),
+    "sessions.begin_sessions": lambda store: store.sessions.begin_sessions([broadcast()]),
+    "sessions.end_session": lambda store: store.sessions.end_session(EngineId("e"), "s", AT, Action.PUBLISH),
+    "sessions.saw_sessions": lambda store: store.sessions.saw_sessions(EngineId("e"), {"s": 1}, AT),
+    "sessions.forget_sessions": lambda store: store.sessions.forget_sessions(AT),
+    "sessions.count_shadowed": lambda store: store.sessions.count_shadowed(
+        {Shadowed(ALICE, TokenId(1), Reason.TOKEN_EXPIRED): 1}, AT
+    ),
 }
+
+
+def _never(_usage: Usage) -> tuple[Decision, Effects]:
+    pytest.fail("nothing was read that could be judged")
 
 
 async def _is_unavailable(bench: Bench, calls: dict[str, Callable[[Store], Awaitable[object]]]) -> None:
@@ -1091,7 +1296,7 @@ async def test_a_database_that_can_only_be_read_answers_reads_and_is_unavailable
         stream.write(b"\x03")
     async with failing(settings) as bench:
         found = await bench.store.facts(b"d", NOBODY, "studio", with_publishers=True)
-        assert found == (record, ALICE, (record,), start + 1)
+        assert found == Facts(record, ALICE, (record,), start + 1)
         await _is_unavailable(bench, CHANGING_CALLS)
 
 
@@ -1159,6 +1364,18 @@ def test_a_database_without_permission_is_a_config_error_that_does_not_send_for_
 def test_a_data_directory_that_cannot_be_made_is_a_config_error(read_only: Settings) -> None:
     with pytest.raises(ConfigError, match="cannot write"):
         create_data(replace(read_only, data=read_only.data / "inner"))
+
+
+async def test_a_failure_without_words_is_unavailable_too(sql: SqlBench, caplog: pytest.LogCaptureFixture) -> None:
+    """A time that ran out says nothing."""
+
+    def fail(*_arguments: object) -> None:
+        raise TimeoutError
+
+    for either in (sql.reader, sql.writer):
+        event.listen(either.sync_engine, "before_cursor_execute", fail)
+    await _is_unavailable(sql, {"revision": CALLS["revision"], "add_token": CHANGING_CALLS["add_token"]})
+    assert "the database failed: TimeoutError" in caplog.text
 
 
 async def test_what_the_database_says_reaches_neither_the_error_nor_the_log_with_its_values(

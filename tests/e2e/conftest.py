@@ -26,9 +26,10 @@ T = TypeVar("T")
 class Tap:
     """A TCP relay that keeps what clients said: between nginx and the authority, it records hook calls as they are."""
 
-    def __init__(self, target: int) -> None:
-        """Listen on a free port and relay to `target`."""
+    def __init__(self, target: int, source: str = HOST) -> None:
+        """Listen on a free port and relay to `target`, from the address `source`."""
         self.target = target
+        self.source = source
         self.calls: list[bytes] = []
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
@@ -47,7 +48,7 @@ class Tap:
     def _relay(self, client: socket.socket) -> None:
         with client:
             try:
-                server = socket.create_connection((HOST, self.target), timeout=10)
+                server = socket.create_connection((HOST, self.target), timeout=10, source_address=(self.source, 0))
             except OSError:
                 return
             with server:
@@ -218,6 +219,20 @@ class Stack:
         files = [self.folder / "nginx" / "hls" / directory / name / "index.m3u8" for directory in ("live", "pub")]
         until(lambda: any(file.exists() for file in files) or None, seconds=20)
 
+    def watch(self, url: str) -> subprocess.Popen[str]:
+        """Start a player that watches until it is ended."""
+        command = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", "-i", url, "-f", "null", "-"]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def decided(self, token: dict[str, Any], count: int) -> list[str]:
+        """Wait until so many decisions about a token are in the access log, and return their reasons."""
+
+        def reasons() -> list[str] | None:
+            found = [line["reason"] for line in self.log() if line["token_id"] == token["id"]]
+            return found if len(found) >= count else None
+
+        return until(reasons)
+
     def frames(self, url: str) -> int:
         """Decode about a second of video from `url` with ffprobe and return the number of frames; 0 when refused."""
         command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-count_frames", "-read_intervals", "%+1"] + [
@@ -290,6 +305,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def until_fixture() -> Callable[..., Any]:
     """Hand out `until`."""
     return until
+
+
+@pytest.fixture(name="tap")
+def tap_fixture() -> Iterator[Callable[[int, str], Tap]]:
+    """Hand out relays to a port, from another address of this machine."""
+    taps: list[Tap] = []
+
+    def start(target: int, source: str) -> Tap:
+        taps.append(Tap(target, source))
+        return taps[-1]
+
+    yield start
+    for started in taps:
+        started.close()
 
 
 @pytest.fixture(name="stop")

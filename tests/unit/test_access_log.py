@@ -58,6 +58,7 @@ def test_a_decision_is_one_line_of_json(log: AccessLogFile, path: Path) -> None:
             "at": "1970-01-12T13:46:40.500000Z",
             "allowed": False,
             "reason": "token_expired",
+            "shadowed": None,
             "action": "publish",
             "stream": "acct/show",
             "token_id": 7,
@@ -68,6 +69,15 @@ def test_a_decision_is_one_line_of_json(log: AccessLogFile, path: Path) -> None:
             "revision": 4,
         }
     ]
+
+
+def test_a_decision_that_shadow_mode_let_through_says_for_what(log: AccessLogFile, path: Path) -> None:
+    """It was allowed, and the reason that would have refused it stands beside it."""
+    decision = Decision(Reason.OK_SHADOW, 4, Reason.TOKEN_EXPIRED)
+    log.record(AccessEvent(0.0, decision, "publish", ACCESS, "192.0.2.1", TokenId(7), "edge-1", "s1"))
+    log._flush()
+    (line,) = _lines(path)
+    assert (line["allowed"], line["reason"], line["shadowed"]) == (True, "ok_shadow", "token_expired")
 
 
 def test_a_notice_has_the_same_fields(log: AccessLogFile, path: Path) -> None:

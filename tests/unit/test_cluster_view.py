@@ -1,21 +1,27 @@
 """The cached view."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from stagedoor.cluster.view import CachedView
+from stagedoor.model.access import Action, Protocol
+from stagedoor.model.account import OPEN, AccountPolicy
+from stagedoor.model.caveats import Countries
 from stagedoor.model.engine import Engine, EngineKind
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, EngineId, TokenId
+from stagedoor.model.session import SessionStart
 from stagedoor.model.token import PublishOptions, TokenKind, TokenRecord, TokenState, TokenTerms
 from stagedoor.service.ports import Change, ChangeKind, Facts, NewAccount, NewToken, TokenChange
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.store.memory import MemoryStore
 
 ACCT = AccountId("acct")
+EDGE = EngineId("edge")
 
 
 class Source:
@@ -51,9 +57,9 @@ class Source:
         self._called("engines")
         return await self.store.engines()
 
-    async def disabled_accounts(self) -> frozenset[AccountId]:
-        self._called("disabled_accounts")
-        return await self.store.disabled_accounts()
+    async def account_policies(self) -> Mapping[AccountId, AccountPolicy]:
+        self._called("account_policies")
+        return await self.store.account_policies()
 
 
 class Announcements:
@@ -339,7 +345,7 @@ async def test_changes_that_are_no_longer_kept_empty_the_view(world: World) -> N
     world.source.calls.clear()
     await world.view.catch_up()
     assert (world.state(b"a"), world.state(b"miss"), world.view.publishers(ACCT, "show")) == (None, None, None)
-    assert world.source.calls == ["changes_after", "engines", "disabled_accounts"]
+    assert world.source.calls == ["changes_after", "engines", "account_policies"]
     assert world.view.revision == 2
 
 
@@ -363,7 +369,7 @@ async def test_engines_come_and_go(world: World) -> None:
     await world.store.add_engine(engine)
     await world.view.catch_up()
     assert world.view.engine(b"s") == engine
-    await world.store.replace_engine_secret(EngineId("e"), b"t")
+    await world.store.change_engine(EngineId("e"), lambda engine: replace(engine, secret_digest=b"t"))
     await world.view.catch_up()
     assert (world.view.engine(b"s"), world.view.engine(b"t")) == (None, replace(engine, secret_digest=b"t"))
     await world.store.remove_engine("edge")
@@ -372,15 +378,26 @@ async def test_engines_come_and_go(world: World) -> None:
 
 
 async def test_accounts_are_closed_and_opened(world: World) -> None:
-    """One that does not exist has nothing to close."""
-    await world.store.add_first_account(
-        NewAccount(id=ACCT, admin_email="a@b", admin_password_hash="", api_secret_digest=b"", added_on=0)
-    )
+    """One that does not exist sets nothing."""
+    await _add_account(world)
     for enabled in (False, True):
-        await world.store.set_account_enabled(ACCT, enabled)
+        await world.store.change_account(ACCT, _setting(enabled=enabled))
         await world.view.catch_up()
-        assert world.view.account_enabled(ACCT) is enabled
-    assert world.view.account_enabled(AccountId("nobody"))
+        assert world.view.account(ACCT).enabled is enabled
+    assert world.view.account(AccountId("nobody")) == OPEN
+
+
+async def test_what_an_account_sets_is_known_when_the_change_is_applied(world: World) -> None:
+    """And not before; what it lifts is gone."""
+    await _add_account(world)
+    await world.view.catch_up()
+    countries = Countries(denied=("DE",))
+    for wanted in (countries, None):
+        before = world.view.account(ACCT)
+        await world.store.change_account(ACCT, _setting(countries=wanted))
+        assert world.view.account(ACCT) == before
+        await world.view.catch_up()
+        assert world.view.account(ACCT).countries == wanted
 
 
 async def test_a_store_that_does_not_answer_leaves_the_view_behind(world: World) -> None:
@@ -419,12 +436,59 @@ async def test_a_store_that_stops_answering_half_way_applies_nothing(world: Worl
     assert view.revision == -1
 
 
+async def test_a_stream_that_goes_on_or_off_the_air_is_evicted_and_others_stay(world: World) -> None:
+    """Who publishes it decides who may watch it; tokens and other streams are untouched, in other accounts too."""
+    token = await world.add(b"a", "show", "other")
+    await world.view.catch_up()
+    for name in ("show", "other"):
+        await world.load(b"a", name)
+    begun = _broadcast(token, "show")
+    for change in (world.store.sessions.begin_sessions([begun]), world.store.sessions.end_session(EDGE, "s", 2.0)):
+        await change
+        await world.view.catch_up()
+        assert world.view.publishers(ACCT, "show") is None
+        assert (world.view.publishers(ACCT, "other") is None, world.state(b"a")) == (False, TokenState.ACTIVE)
+        await world.load(b"a", "show")
+        assert world.view.publishers(ACCT, "show") is not None
+
+
+async def test_a_broadcast_of_a_stream_that_nobody_asked_about_changes_nothing(world: World) -> None:
+    """There is nothing to forget, also when the account has other streams in memory or none."""
+    token = await world.add(b"a")
+    await world.view.catch_up()
+    await world.store.sessions.begin_sessions([_broadcast(token, "show")])
+    await world.view.catch_up()
+    await world.load(b"a", "other")
+    await world.store.sessions.end_session(EDGE, "s", 2.0)
+    await world.view.catch_up()
+    assert world.view.publishers(ACCT, "other") is not None
+
+
+def test_all_engines_are_listed(world: World) -> None:
+    """A new view knows of none."""
+    assert list(world.view.engines()) == []
+
+
 def test_changes_name_what_a_view_knows() -> None:
     """A new kind of change needs a place where it evicts something."""
-    assert {kind.value for kind in ChangeKind} == {"token", "publishers", "account", "engine"}
+    assert {kind.value for kind in ChangeKind} == {"token", "publishers", "account", "engine", "live"}
 
 
 def test_facts_of_a_record_are_true_values(make_record: Callable[..., TokenRecord]) -> None:
     """`token` relies on that to tell facts from nothing."""
-    assert token_facts(None)
-    assert token_facts(make_record())
+    assert token_facts(Facts(None, ACCT, (), 1))
+    assert token_facts(Facts(make_record(), ACCT, (), 1))
+
+
+async def _add_account(world: World) -> None:
+    await world.store.add_first_account(
+        NewAccount(id=ACCT, admin_email="a@b", admin_password_hash="", api_secret_digest=b"", added_on=0)
+    )
+
+
+def _broadcast(token: TokenId, name: str) -> SessionStart:
+    return SessionStart(ACCT, token, "", EDGE, "s", name, Action.PUBLISH, Protocol.RTMP, "192.0.2.1", 1.0)
+
+
+def _setting(**given: Any) -> Callable[[AccountPolicy], AccountPolicy]:
+    return lambda policy: replace(policy, **given)

@@ -1,13 +1,16 @@
 """The use case that answers engines."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stagedoor.cluster.view import CachedView
+from stagedoor.engines.dialect import OwnSecrets
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.model.access import Access, Action, Protocol
+from stagedoor.model.account import AccountPolicy
 from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.engine import Engine, EngineKind
 from stagedoor.model.errors import Unavailable
@@ -15,10 +18,11 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, EngineId, StreamId
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
 from stagedoor.service.authorize import _MOST_READS, Attempt, Authorizer, Notice
-from stagedoor.service.ports import AccessEvent, Change, Facts, NewAccount
+from stagedoor.service.ports import AccessEvent, Admission, Change, Facts, NewAccount
+from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.token_admin import IssuedToken, TokenAdmin
-from stagedoor.store.memory import MemoryStore
+from stagedoor.store.memory import MemorySessions, MemoryStore
 from stagedoor.tokens.keyring import Keyring, base64url
 
 NOW = 1_000_000
@@ -62,9 +66,9 @@ class Source:
         self._called("engines")
         return await self.store.engines()
 
-    async def disabled_accounts(self) -> frozenset[AccountId]:
-        self._called("disabled_accounts")
-        return await self.store.disabled_accounts()
+    async def account_policies(self) -> Mapping[AccountId, AccountPolicy]:
+        self._called("account_policies")
+        return await self.store.account_policies()
 
 
 class Announcements:
@@ -102,12 +106,44 @@ class Log:
         self.events.append(event)
 
 
+class Countries:
+    """Where addresses are: as many as are put in."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+
+    def country(self, address: str) -> str:
+        return self.known.get(address, "")
+
+
+class Claims(MemorySessions):
+    """Sessions in memory that can be down, and let something happen between an admission and its return."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        """Keep the sessions of `store`."""
+        super().__init__(store)
+        self.down = False
+        self.after_admission: Callable[[], Awaitable[None]] | None = None
+
+    async def admit(self, admission: Admission) -> Decision:
+        """Admit as ever."""
+        if self.down:
+            raise Unavailable("the database does not answer")
+        decision = await super().admit(admission)
+        after, self.after_admission = self.after_admission, None
+        if after is not None:
+            await after()
+        return decision
+
+
 class World:
     """An authorizer with everything it needs, and short ways to use it."""
 
     def __init__(self, keyring: Keyring) -> None:
         announced = Announcements()
         self.store = MemoryStore(announce=announced.announce)
+        self.claims = Claims(self.store)
+        self.store.sessions = self.claims
         self.source = Source(self.store)
         self.clock = Clock()
         self.log = Log()
@@ -118,8 +154,17 @@ class World:
             publishers_of=publishers_of,
             capacity=100,
         )
-        self.authorizer = Authorizer(view=self.view, keyring=keyring, clock=self.clock, access_log=self.log)
-        self.tokens = TokenAdmin(store=self.store, keyring=keyring, clock=self.clock)
+        self.sessions = Sessions(store=self.store.sessions, clock=self.clock, telling_engines=list)
+        self.countries = Countries()
+        self.authorizer = Authorizer(
+            view=self.view,
+            keyring=keyring,
+            clock=self.clock,
+            access_log=self.log,
+            sessions=self.sessions,
+            countries=self.countries,
+        )
+        self.tokens = TokenAdmin(store=self.store, accounts=self.store, keyring=keyring, clock=self.clock)
         self.engine = self.engine_of("")
         self.digest = keyring.digest
 
@@ -182,6 +227,7 @@ async def world(keyring: Keyring) -> World:
     await world.store.add_first_account(
         NewAccount(id=ACCT, admin_email="a@b", admin_password_hash="", api_secret_digest=b"", added_on=0)
     )
+    world.store._accounts[AccountId("other")] = AccountPolicy()
     return world
 
 
@@ -208,14 +254,21 @@ async def test_every_way_of_having_no_good_token_has_its_reason(world: World) ->
     [(-1, Reason.TOKEN_NOT_YET_VALID), (0, Reason.OK), (9, Reason.OK), (10, Reason.TOKEN_EXPIRED)],
 )
 async def test_the_clock_is_the_injected_one(world: World, offset: int, reason: Reason) -> None:
-    """Looked at once for each decision, warm or cold; the log tells the same instant."""
+    """Warm or cold; the log tells the same instant."""
     token = await world.issue(not_before=NOW, expires_at=NOW + 10)
     world.clock.now = NOW + offset
     for _ in range(2):
-        world.clock.looks = 0
         assert await world.ask(token) is reason
-        assert world.clock.looks == 1
         assert world.log.events[-1].at == NOW + offset
+
+
+async def test_the_clock_is_looked_at_once_for_each_decision(world: World) -> None:
+    """Warm or cold: what the log tells is the instant that was judged by, not a later one."""
+    token = await world.issue()
+    for _ in range(2):
+        world.clock.looks = 0
+        assert await world.ask(token) is Reason.OK
+        assert world.clock.looks == 1
 
 
 async def test_cold_costs_one_read_and_warm_costs_none(world: World) -> None:
@@ -326,10 +379,10 @@ async def test_a_closed_account_refuses_at_once(world: World) -> None:
     """Warm, without asking for the token again; and it is let in again when it opens."""
     token = await world.issue()
     assert await world.ask(token) is Reason.OK
-    await world.store.set_account_enabled(ACCT, enabled=False)
+    await world.store.change_account(ACCT, lambda policy: replace(policy, enabled=False))
     assert await world.ask(token) is Reason.ACCOUNT_DISABLED
     assert await world.ask(token, account="") is Reason.ACCOUNT_DISABLED
-    await world.store.set_account_enabled(ACCT, enabled=True)
+    await world.store.change_account(ACCT, lambda policy: replace(policy, enabled=True))
     assert await world.ask(token) is Reason.OK
 
 
@@ -469,7 +522,7 @@ async def test_only_a_missing_token_is_left_out(world: World) -> None:
 async def test_the_first_call_of_mediamtx(world: World, protocol: str, recorded: int) -> None:
     """Without credentials: 401 for all, and a refusal in the log for clients that cannot be asked."""
     body = b'{"action":"read","path":"acct/show","protocol":"%s"}' % protocol.encode()
-    asked = MediaMtx().read("", [], body, SECRET)
+    asked = MediaMtx().read("", [], body, OwnSecrets(SECRET, "the control secret"))
     assert isinstance(asked, Attempt)
     decision = await world.authorizer.authorize(world.engine, asked)
     assert MediaMtx().answer(decision.reason).status == 401

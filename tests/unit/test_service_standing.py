@@ -1,18 +1,27 @@
 """The secure viewer rule."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from stagedoor.model.caveats import Unjudged
+from stagedoor.model import account
+from stagedoor.model.access import Action
+from stagedoor.model.addresses import parse_network
+from stagedoor.model.caveats import Countries, Tried, Unjudged
+from stagedoor.model.decision import Standing
+from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState
-from stagedoor.service.ports import Publisher, TokenFacts
+from stagedoor.model.usage import UNUSED
+from stagedoor.service.ports import Facts, Publisher, TokenFacts
 from stagedoor.service.standing import publishers_of, secure_viewer, standing, token_facts
 
 MakeRecord = Callable[..., TokenRecord]
 
 NOW = 1_000
+ACCT = AccountId("acct")
+NOT_IN_DE = Countries(denied=("DE",))
 OPEN = Publisher(active=True, not_before=0, expires_at=None, requires_auth=False, viewer_caveats=())
 SECURED = OPEN._replace(requires_auth=True)
 NOT_GOOD: list[dict[str, Any]] = [{"active": False}, {"not_before": NOW + 1}, {"expires_at": NOW}]
@@ -88,22 +97,68 @@ def test_publishers_are_the_publish_tokens_that_cover_the_name(make_record: Make
         make_record(names=("s.ow",)),
         make_record(kind=TokenKind.SUBSCRIBE),
     )
-    assert publishers_of(records, "show") == (
+    numbered = tuple(replace(record, id=TokenId(number)) for number, record in enumerate(records, 1))
+    assert publishers_of(Facts(None, ACCT, numbered, 1), "show") == (
         Publisher(active=True, not_before=0, expires_at=None, requires_auth=True, viewer_caveats=()),
-        Publisher(
-            active=False, not_before=2, expires_at=5, requires_auth=False, viewer_caveats=(Unjudged("deniedCountries"),)
-        ),
+        Publisher(active=False, not_before=2, expires_at=5, requires_auth=False, viewer_caveats=(NOT_IN_DE,)),
     )
+
+
+def test_those_that_a_stream_is_published_with_are_marked(make_record: MakeRecord) -> None:
+    """By id; each stands once, and one that is live counts though it covers the name no longer, or is revoked."""
+    here, idle = make_record(requires_auth=True), replace(make_record(), id=TokenId(8))
+    narrowed = replace(make_record(names=("other",), revoked_at=3), id=TokenId(9))
+    read = Facts(None, ACCT, (here, idle, narrowed), 1, live=(here, narrowed))
+    assert [(publisher.requires_auth, publisher.live) for publisher in publishers_of(read, "show")] == [
+        (True, True),
+        (False, False),
+        (False, True),
+    ]
+
+
+def test_a_subscribe_token_is_never_a_publisher(make_record: MakeRecord) -> None:
+    """Whatever the store says of it."""
+    viewer = make_record(kind=TokenKind.SUBSCRIBE)
+    assert publishers_of(Facts(None, ACCT, (viewer,), 1, live=(viewer,)), "show") == ()
+
+
+def test_a_trial_of_countries_is_one_for_viewers_too(make_record: MakeRecord) -> None:
+    """A publish token in shadow mode tries its countries out on whoever watches."""
+    record = make_record(denied_countries=("DE",), shadow_until=9)
+    assert publishers_of(Facts(None, ACCT, (record,), 1), "show")[0].viewer_caveats == (Tried(NOT_IN_DE, 9),)
+
+
+def test_countries_about_publishing_are_none_for_viewers(make_record: MakeRecord) -> None:
+    """A publish token may say so."""
+    record = make_record(denied_countries=("DE",), geo_applies_to=(Action.PUBLISH,))
+    assert publishers_of(Facts(None, ACCT, (record,), 1), "show")[0].viewer_caveats == ()
+
+
+def test_while_somebody_publishes_that_token_alone_decides() -> None:
+    """Whichever way the others differ, and however it stands itself."""
+    live_open, live_secured = OPEN._replace(live=True), SECURED._replace(live=True)
+    assert not _secured(SECURED, live_open)
+    assert _secured(OPEN, live_secured)
+    assert _secured(live_open, live_secured)
+    for change in NOT_GOOD:
+        assert _secured(OPEN, live_secured._replace(**change))
+        assert not _secured(SECURED, live_open._replace(**change))
+
+
+def test_while_somebody_publishes_its_countries_hold_for_viewers() -> None:
+    """And nobody else's."""
+    live, idle = OPEN._replace(live=True, viewer_caveats=(NOT_IN_DE,)), OPEN._replace(viewer_caveats=(Unjudged("x"),))
+    assert secure_viewer((idle, live), NOW) == (False, (NOT_IN_DE,))
 
 
 def test_facts_of_a_digest_that_no_token_has() -> None:
     """No token, and unknown."""
-    assert token_facts(None) == TokenFacts(None, TokenState.UNKNOWN)
+    assert token_facts(Facts(None, ACCT, (), 1)) == TokenFacts(None, TokenState.UNKNOWN)
 
 
 def test_facts_of_a_revoked_record_tell_it(make_record: MakeRecord) -> None:
     """The token is there, and it does not stand."""
-    facts = token_facts(make_record(revoked_at=3))
+    facts = token_facts(Facts(make_record(revoked_at=3), ACCT, (), 1))
     assert facts.token is not None
     assert facts.state is TokenState.REVOKED
 
@@ -111,11 +166,29 @@ def test_facts_of_a_revoked_record_tell_it(make_record: MakeRecord) -> None:
 def test_standing_puts_it_together() -> None:
     """Every part comes from where it is known."""
     facts = TokenFacts(None, TokenState.UNKNOWN)
-    stands = standing(facts, (SECURED,), account_enabled=False, revision=12, now=NOW)
-    assert (stands.token, stands.account_enabled, stands.secured, stands.viewer_caveats, stands.revision) == (
+    stands = standing(facts, (SECURED,), account=account.CLOSED, revision=12, now=NOW, address_trusted=False)
+    assert stands == Standing(
         TokenState.UNKNOWN,
-        False,
-        True,
-        (),
-        12,
+        account=account.CLOSED,
+        secured=True,
+        viewer_caveats=(),
+        revision=12,
+        address_trusted=False,
     )
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_stream_is_live_while_somebody_publishes_it(live: bool) -> None:
+    """With any of its tokens."""
+    facts = TokenFacts(None, TokenState.UNKNOWN)
+    publishers = (OPEN, OPEN._replace(live=live))
+    assert standing(facts, publishers, account=account.OPEN, revision=1, now=NOW).live is live
+
+
+def test_facts_of_a_bound_token_hold_its_networks(make_record: MakeRecord) -> None:
+    """They are all of its use that is kept in memory."""
+    bound = {parse_network("192.0.2.1"): 5.0}
+    assert token_facts(Facts(make_record(), ACCT, (), 1)).usage is UNUSED
+    facts = token_facts(Facts(make_record(), ACCT, (), 1, bound=bound))
+    assert facts.usage == UNUSED._replace(bound=bound)
+    assert standing(facts, (), account=account.OPEN, revision=1, now=NOW).usage == facts.usage

@@ -1,4 +1,4 @@
-"""This process's memory of the store: tokens by digest, publishers by stream, engines, closed accounts.
+"""This process's memory of the store: tokens by digest, publishers by stream, engines, what accounts set.
 
 Invariants:
 
@@ -10,13 +10,13 @@ Invariants:
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
+from stagedoor.model.account import OPEN, AccountPolicy
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId
-from stagedoor.model.token import TokenRecord
 from stagedoor.service.ports import Change, ChangeKind, Facts, FactSource, Publishers, TokenFacts
 
 _MOST_ROUNDS = 5
@@ -37,8 +37,8 @@ class CachedView:
         *,
         source: FactSource,
         announced: Announced,
-        token_facts: Callable[[TokenRecord | None], TokenFacts],
-        publishers_of: Callable[[tuple[TokenRecord, ...], str], Publishers],
+        token_facts: Callable[[Facts], TokenFacts],
+        publishers_of: Callable[[Facts, str], Publishers],
         capacity: int,
     ) -> None:
         """Take the store, the announced revision, and how records become facts.
@@ -56,7 +56,7 @@ class CachedView:
         self._publishers: dict[tuple[AccountId, str], Publishers] = {}
         self._names: dict[AccountId, set[str]] = {}
         self._engines: dict[bytes, Engine] = {}
-        self._closed: frozenset[AccountId] = frozenset()
+        self._accounts: Mapping[AccountId, AccountPolicy] = {}
         self._applying = asyncio.Lock()
 
     @property
@@ -89,7 +89,7 @@ class CachedView:
         everything = changes is None
         kinds = {change.kind for change in changes or ()}
         engines = await self._source.engines() if everything or ChangeKind.ENGINE in kinds else None
-        closed = await self._source.disabled_accounts() if everything or ChangeKind.ACCOUNT in kinds else None
+        accounts = await self._source.account_policies() if everything or ChangeKind.ACCOUNT in kinds else None
         # From here on nothing is awaited: a decision sees all of this or none.
         if changes is None:
             self._forget_all()
@@ -98,17 +98,21 @@ class CachedView:
                 self._evict(change)
         if engines is not None:
             self._engines = {engine.secret_digest: engine for engine in engines}
-        if closed is not None:
-            self._closed = closed
+        if accounts is not None:
+            self._accounts = accounts
         self._applied = newest
 
     def engine(self, secret_digest: bytes) -> Engine | None:
         """Return the engine with that hook secret."""
         return self._engines.get(secret_digest)
 
-    def account_enabled(self, account: AccountId) -> bool:
-        """Tell whether an account is open; one that does not exist has nothing to close."""
-        return account not in self._closed
+    def engines(self) -> Collection[Engine]:
+        """Return all engines."""
+        return self._engines.values()
+
+    def account(self, account: AccountId) -> AccountPolicy:
+        """Return what an account sets; one that does not exist sets nothing."""
+        return self._accounts.get(account, OPEN)
 
     def token(self, digest: bytes) -> TokenFacts | None:
         """Return what is known of a token; None when the store has to be asked."""
@@ -126,8 +130,8 @@ class CachedView:
         Raises: Unavailable when the store does not answer.
         """
         read = await self._source.facts(digest, account, name, with_publishers=with_publishers)
-        facts = self._token_facts(read.record)
-        publishers = self._publishers_of(read.publishers, name)
+        facts = self._token_facts(read)
+        publishers = self._publishers_of(read, name)
         if read.revision >= self._applied:
             self._keep(digest, facts, read, name, publishers if with_publishers else None)
         return facts, publishers, read.revision
@@ -150,11 +154,15 @@ class CachedView:
 
     def _evict(self, change: Change) -> None:
         if change.kind is ChangeKind.TOKEN:
-            self._tokens.pop(change.digest, None)
-            self._unknown.pop(change.digest, None)
+            self._tokens.pop(change.key, None)
+            self._unknown.pop(change.key, None)
         elif change.kind is ChangeKind.PUBLISHERS:
             for name in self._names.pop(change.account, ()):
                 del self._publishers[change.account, name]
+        elif change.kind is ChangeKind.LIVE:
+            name = change.key.decode()
+            if self._publishers.pop((change.account, name), None) is not None:
+                self._names[change.account].discard(name)
 
     def _forget_all(self) -> None:
         self._tokens.clear()

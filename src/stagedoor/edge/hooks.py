@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from stagedoor.edge.asgi import MAX_HOOK_BODY, Receive, Reply, Scope, Send, read_body
-from stagedoor.engines.dialect import Dialect, Headers
+from stagedoor.engines.dialect import Dialect, Headers, OwnSecrets
 from stagedoor.model.decision import Reason
 from stagedoor.model.engine import Engine, EngineKind
 from stagedoor.model.errors import Unavailable
@@ -27,12 +27,12 @@ class _Path(NamedTuple):
     """A path taken apart, with the digest of its secret. Whether an engine has that digest is asked of the view anew."""
 
     kind: str
-    secret: str
+    own_secrets: OwnSecrets
     rest: str
     secret_digest: bytes
 
     def __repr__(self) -> str:
-        """Hide the secret."""
+        """Hide what finds the engine."""
         return f"_Path({self.kind}, ***, {self.rest!r})"
 
 
@@ -72,6 +72,8 @@ class Hooks:
         engine, door, asked = understood
         if isinstance(asked, Attempt):
             decision = await self._authorizer.authorize(engine, asked)
+        elif asked.ends is not None:
+            decision = await self._authorizer.end(engine, asked)
         else:
             decision = self._authorizer.note(engine, asked)
         await door.replies[decision.reason].send(send)
@@ -88,6 +90,8 @@ class Hooks:
         if isinstance(asked, Attempt):
             decision = authorizer.from_memory(engine, asked)
             return door.replies[decision.reason] if decision is not None else None
+        if asked.ends is not None:
+            return None
         return door.replies[authorizer.note(engine, asked).reason]
 
     def _understand(
@@ -100,13 +104,14 @@ class Hooks:
         if engine is None or engine.kind != known.kind:
             return None
         door = self._doors[engine.kind]
-        return engine, door, door.read(known.rest, headers, body, known.secret) if body is not None else _TOO_LONG
+        return engine, door, door.read(known.rest, headers, body, known.own_secrets) if body is not None else _TOO_LONG
 
     def _parse(self, path: str) -> "_Path":
         """Take a path apart. It is kept when its secret is an engine's, so guesses are not."""
         kind, _, after = path[_PREFIX_LENGTH:].partition("/")
         secret, _, rest = after.partition("/")
-        parsed = _Path(kind, secret, rest, self._authorizer.digest(secret))
+        digest = self._authorizer.digest(secret)
+        parsed = _Path(kind, OwnSecrets(secret, self._authorizer.control_secret(digest)), rest, digest)
         if self._authorizer.engine(parsed.secret_digest) is not None:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()

@@ -1,16 +1,19 @@
-"""Accounts: make the first one; find out whom an API secret speaks for."""
+"""Accounts: make the first one; find out whom an API secret speaks for; what they set for their tokens."""
 
 import re
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from argon2 import PasswordHasher
 
+from stagedoor.model.account import AccountPolicy
 from stagedoor.model.errors import InvalidInput, NotPermitted
 from stagedoor.model.ids import AccountId
 from stagedoor.model.secret import Secret
 from stagedoor.service.ports import AccountStore, Clock, NewAccount
+from stagedoor.service.terms import check_countries, check_shadow
 from stagedoor.tokens.api_secret import is_api_secret, new_api_secret
 from stagedoor.tokens.keyring import Keyring
 
@@ -73,3 +76,40 @@ class Accounts:
             if account is not None:
                 return account
         raise NotPermitted("Unauthorized")
+
+    async def list(self) -> Sequence[AccountId]:
+        """Return all account ids, oldest first."""
+        return await self._store.accounts()
+
+    async def policy(self, account: AccountId) -> AccountPolicy:
+        """Return what an account sets for its tokens.
+
+        Raises: NotFound.
+        """
+        return await self._store.account_policy(account)
+
+    async def change(self, account: AccountId, change: Callable[[AccountPolicy], AccountPolicy]) -> AccountPolicy:
+        """Change what an account sets: it is in force, for its new and its old tokens, when this returns.
+
+        Raises: NotFound; InvalidInput when it cannot be right, with nothing changed.
+        """
+        now = int(self._clock())
+
+        def checked(policy: AccountPolicy) -> AccountPolicy:
+            changed = change(policy)
+            _check_policy(changed)
+            if changed.shadow_until != policy.shadow_until:
+                check_shadow(changed.shadow_until, now)
+            return changed
+
+        return await self._store.change_account(account, checked)
+
+
+def _check_policy(policy: AccountPolicy) -> None:
+    if policy.countries is not None:
+        check_countries(policy.countries.allowed, policy.countries.denied)
+        if not policy.countries.applies_to:
+            raise InvalidInput("name publish, subscribe or both; to lift the lists, clear them", field="geoAppliesTo")
+    longest = policy.longest_lifetime_seconds
+    if longest is not None and longest < 1:
+        raise InvalidInput("the longest lifetime is at least 1 second", field="longestLifetime")

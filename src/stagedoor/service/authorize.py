@@ -4,28 +4,59 @@ The hot path. Warm, it reads memory only: nothing is awaited between reading the
 applied in between. Cold, it asks the store once. When the store does not answer, nothing new is let in.
 """
 
+import logging
 from typing import Final, NamedTuple
 
-from stagedoor.model.access import Access, Action
-from stagedoor.model.decision import Decision, Reason
-from stagedoor.model.engine import Engine
+from stagedoor.model.access import Access, Action, Protocol
+from stagedoor.model.caveats import Per, SessionLimit, Tried
+from stagedoor.model.decision import ALLOWING, Decision, Reason, Standing
+from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.errors import Unavailable
-from stagedoor.model.ids import AccountId, StreamId
-from stagedoor.model.token import TokenState
-from stagedoor.policy import decide
-from stagedoor.service.ports import AccessEvent, AccessLog, Clock, Publishers, TokenFacts, View
+from stagedoor.model.ids import AccountId, EngineId, StreamId, TokenId
+from stagedoor.model.session import HLS_SILENCE_SECONDS, SessionStart
+from stagedoor.model.token import TokenState, VerifiedToken
+from stagedoor.model.usage import Effects, Session, Usage
+from stagedoor.policy import admit, decide, ends
+from stagedoor.service.engines import control_secret
+from stagedoor.service.ports import (
+    AccessEvent,
+    AccessLog,
+    Admission,
+    Clock,
+    CountryLookup,
+    Publishers,
+    TokenFacts,
+    View,
+)
+from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import NO_PUBLISHERS, standing
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import parse_opaque
 
+_log = logging.getLogger(__name__)
+
+CONFIRMED_SECONDS: Final = 5.0
+"""How long an HLS viewer that was counted is not counted again; a limit that changed bites after so long at most."""
+
+MAX_SESSION_ID: Final = 255
+MAX_CLIENT_IP: Final = 64
+
+_MOST_VIEWERS: Final = 100_000
 _ABSENT: Final = TokenFacts(None, TokenState.ABSENT)
 _MALFORMED: Final = TokenFacts(None, TokenState.MALFORMED)
 _NO_ACCOUNT: Final = AccountId("")
+_NO_ENGINE: Final = EngineId("")
 _SUBSCRIBE: Final = Action.SUBSCRIBE
+_PUBLISH: Final = Action.PUBLISH
+_HLS: Final = Protocol.HLS
+_UNTRUSTED: Final = AddressTrust.UNTRUSTED
 # See model.ids: the quicker way to make a named tuple.
 _new: Final = tuple.__new__
 _MOST_READS: Final = 5
 _TOKEN_MISSING: Final = Reason.TOKEN_MISSING
+
+_Viewer = tuple[TokenId, str, str]
+"""A token, the stream it watches, and from where."""
 
 
 class Attempt(NamedTuple):
@@ -33,20 +64,21 @@ class Attempt(NamedTuple):
 
     The account of `access.stream` is empty where the path names none. `unverified_token` is empty where none was shown.
     `session` is the engine's own id of the connection. `will_ask`: when the token is missing, the engine asks its client
-    for one and calls again, so this is no refusal yet.
+    for one and calls again, so this is no refusal yet. `running`: the engine asks whether a session of its may go on.
     """
 
     access: Access
     unverified_token: str
     session: str = ""
     will_ask: bool = False
+    running: bool = False
 
 
 class Notice(NamedTuple):
     """A call that asks for no decision of policy: its answer is `reason`. `event` is one of the dialect's own words.
 
     With `recorded` false it is not told to the access log: it says that something began or ended, or it will be asked
-    again.
+    again. `ends`: the session is over, or what it did of that action.
     """
 
     event: str
@@ -54,23 +86,48 @@ class Notice(NamedTuple):
     client_ip: str = ""
     session: str = ""
     recorded: bool = True
+    ends: Action | None = None
+
+
+class _Claim(NamedTuple):
+    """What memory allows, and only the store can grant, since it counts."""
+
+    token: VerifiedToken
+    access: Access
+    standing: Standing
 
 
 class Authorizer:
     """Decides attempts and tells the access log. `behind` and `catch_up` are the view's."""
 
-    def __init__(self, *, view: View, keyring: Keyring, clock: Clock, access_log: AccessLog) -> None:
+    def __init__(
+        self,
+        *,
+        view: View,
+        keyring: Keyring,
+        clock: Clock,
+        access_log: AccessLog,
+        sessions: Sessions,
+        countries: CountryLookup,
+    ) -> None:
         """Take the collaborators; nothing is read yet."""
         self._view = view
         self._digest = keyring.digest
         self._clock = clock
         self._record = access_log.record
+        self._sessions = sessions
+        self._country = countries.country
+        self._viewers = HlsViewers()
         self.behind = view.behind
         self.catch_up = view.catch_up
 
     def digest(self, hook_secret: str) -> bytes:
         """Return the digest that an engine is found by."""
         return self._digest(hook_secret.encode(errors="replace"))
+
+    def control_secret(self, secret_digest: bytes) -> str:
+        """Return what our own calls to the control API of the engine with that digest show."""
+        return control_secret(self._digest, secret_digest)
 
     def engine(self, secret_digest: bytes) -> Engine | None:
         """Return the engine whose hook secret has that digest, of a view that is not behind; None when there is none."""
@@ -81,21 +138,30 @@ class Authorizer:
         try:
             if self._view.behind():
                 await self._view.catch_up()
-            decision = self.from_memory(engine, attempt)
-            return decision if decision is not None else await self._from_store(engine, attempt)
+            found = self._look(engine, attempt)
+            if found is None:
+                found = await self._read(engine, attempt)
+            return found if isinstance(found, Decision) else await self._claim(engine, attempt, found)
         except Unavailable:
-            return self._refuse(engine, attempt, Reason.STORE_UNAVAILABLE)
+            # Nothing new is let in; what runs is not ended because a database restarts.
+            return self._answer(engine, attempt, Reason.OK if attempt.running else Reason.STORE_UNAVAILABLE)
 
     def from_memory(self, engine: Engine, attempt: Attempt) -> Decision | None:
         """Decide as `authorize` does, with a view that is not behind; None when the store has to be asked."""
+        found = self._look(engine, attempt)
+        # By the class of the one and not of the other: this is where every warm call passes.
+        return found if found.__class__ is Decision else None
+
+    def _look(self, engine: Engine, attempt: Attempt) -> Decision | _Claim | None:
+        """Judge by what is in memory; None when something is not."""
         view = self._view
         access, token_text = attempt.access, attempt.unverified_token
         account, name = access.stream
         if not name:
-            return self._refuse(engine, attempt, Reason.STREAM_NAME_INVALID)
+            return self._answer(engine, attempt, Reason.STREAM_NAME_INVALID)
         if engine.account and account != engine.account:
             if account:
-                return self._refuse(engine, attempt, Reason.ACCOUNT_MISMATCH)
+                return self._answer(engine, attempt, Reason.ACCOUNT_MISMATCH)
             account = engine.account
         facts, publishers = _ABSENT, NO_PUBLISHERS
         if token_text:
@@ -112,8 +178,8 @@ class Authorizer:
             publishers = covering
         return self._decide(engine, attempt, account, facts, publishers, view.revision)
 
-    async def _from_store(self, engine: Engine, attempt: Attempt) -> Decision:
-        """Decide with one read of the store, which `from_memory` found to be needed.
+    async def _read(self, engine: Engine, attempt: Attempt) -> Decision | _Claim:
+        """Judge by one read of the store, which `_look` found to be needed.
 
         A write that was announced while the store was read asks for another read, so that no decision is made from a state
         older than a write that has returned, even one that returned after the question came.
@@ -146,7 +212,7 @@ class Authorizer:
         facts: TokenFacts,
         publishers: Publishers,
         revision: int,
-    ) -> Decision:
+    ) -> Decision | _Claim:
         """Judge what is known, at one reading of the clock. Nothing is awaited here."""
         now = self._clock()
         access, token = attempt.access, facts.token
@@ -154,23 +220,118 @@ class Authorizer:
         if stream.account != account or not account:
             stream = StreamId(account or (token.account if token is not None else _NO_ACCOUNT), stream.name)
             access = access._replace(stream=stream)
-        enabled = self._view.account_enabled(stream.account)
-        stands = standing(facts, publishers, account_enabled=enabled, revision=revision, now=now)
+        policy = self._view.account(stream.account)
+        trusted = engine.address_trust is not _UNTRUSTED
+        stands = standing(facts, publishers, account=policy, revision=revision, now=now, address_trusted=trusted)
+        if stands.viewer_caveats or policy.countries is not None or (token is not None and token.sets_countries):
+            stands = stands._replace(country=self._country(access.client_ip))
+        if attempt.running and (token is None or not token.counts):
+            self._sessions.saw(engine.id, attempt.session)
+            return self._told(engine, attempt, access, token, _go_on(token, access, stands, now), now)
+        if token is not None and (token.counts or token.binds or access.protocol is _HLS):
+            return self._decide_with_sessions(engine, attempt, access, token, stands, now)
         decision = decide(token, access, stands, now)
-        if not (attempt.will_ask and decision.reason is _TOKEN_MISSING):
+        if access.action is _PUBLISH and token is not None and decision.reason in ALLOWING:
+            self._begin(engine, attempt, access, token, now)
+        return self._told(engine, attempt, access, token, decision, now)
+
+    def _decide_with_sessions(
+        self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken, stands: Standing, now: float
+    ) -> Decision | _Claim:
+        """Judge where it matters what sessions there are: the token counts them, or this asks on behalf of one."""
+        protocol = access.protocol
+        stands = stands._replace(
+            running=attempt.running,
+            sessions_told=tells_sessions(engine, protocol),
+            bytes_told=tells_bytes(engine, protocol),
+        )
+        viewer = (token.id, access.stream.name, access.client_ip)
+        if protocol is _HLS:
+            running, confirmed = self._viewers.running(viewer, now)
+            stands = stands._replace(running=running)
+            if token.counts and confirmed:
+                # The store has counted this viewer a moment ago.
+                stands = stands._replace(usage=Usage(own=Session(0, now)))
+                return self._told(engine, attempt, access, token, decide(token, access, stands, now), now)
+        if not (token.counts or token.binds):
+            decision = decide(token, access, stands, now)
+        else:
+            decision, effects = admit(token, access, stands, now)
+            if (token.counts and (effects.starts or attempt.running)) or effects.bind is not None:
+                return _Claim(token, access, stands)
+        if decision.reason in ALLOWING:
+            if protocol is _HLS:
+                self._viewers.saw(viewer, now)
+            elif access.action is _PUBLISH:
+                self._begin(engine, attempt, access, token, now)
+        return self._told(engine, attempt, access, token, decision, now)
+
+    async def _claim(self, engine: Engine, attempt: Attempt, claim: _Claim) -> Decision:
+        """Have the store grant what memory allows.
+
+        Raises: Unavailable.
+        """
+        token, access, stands = claim
+        now = self._clock()
+        start = session_start(engine, attempt, access, token, now)
+
+        def judge(usage: Usage) -> tuple[Decision, Effects]:
+            # Others may have been waited for: this is the instant that counts.
+            at = self._clock()
+            if not attempt.running:
+                return admit(token, access, stands._replace(usage=usage, running=usage.own is not None), at)
+            # What runs was let in. If we took it for gone while we were away, it is back, and is no new start.
+            known = usage if usage.own is not None else usage._replace(own=Session(0, at))
+            decision = _go_on(token, access, stands._replace(usage=known), at)
+            return decision, Effects(resumes=usage.own is None)
+
+        told = stands.sessions_told
+        admission = Admission(start, counted_per(token), token.binds, told, attempt.running, judge)
+        decision = await self._sessions.admit(admission)
+        if decision.reason in ALLOWING and self._view.behind():
+            # Security: a write was announced meanwhile. Look again, so that no answer is older than a write that has returned.
+            await self._view.catch_up()
+            again = self._look(engine, attempt)
+            if again is None:
+                again = await self._read(engine, attempt)
+            if isinstance(again, Decision):
+                # It has been told of already. What was granted and is refused by now was no session.
+                if again.reason not in ALLOWING:
+                    await self._sessions.ended(engine.id, start.session)
+                return again
+        if access.protocol is _HLS and decision.reason in ALLOWING:
+            self._viewers.confirmed((token.id, access.stream.name, access.client_ip), now)
+        return self._told(engine, attempt, access, token, decision, now)
+
+    def _begin(self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken, now: float) -> None:
+        """Take note of a broadcast, where we will learn when it ends."""
+        if tells_sessions(engine, access.protocol):
+            sessions = self._sessions
+            if sessions.started(token.id, engine.id, attempt.session, access.stream.name):
+                sessions.note(session_start(engine, attempt, access, token, now))
+
+    def _told(
+        self,
+        engine: Engine,
+        attempt: Attempt,
+        access: Access,
+        token: VerifiedToken | None,
+        decision: Decision,
+        now: float,
+    ) -> Decision:
+        """Record a decision, but for one that will be asked again, and for a session that simply goes on."""
+        reason = decision.reason
+        if not (attempt.will_ask and reason is _TOKEN_MISSING) and not (attempt.running and reason in ALLOWING):
             token_id = token.id if token is not None else None
             seen = (now, decision, access.action, access, access.client_ip, token_id, engine.name, attempt.session)
             self._record(_new(AccessEvent, seen))
+            if decision.shadowed is not None:
+                self._sessions.shadowed(access.stream.account, token_id, decision.shadowed)
         return decision
 
-    def _refuse(self, engine: Engine, attempt: Attempt, reason: Reason) -> Decision:
-        """Refuse before policy could judge, and record it."""
-        decision = Decision(reason, self._view.revision)
-        access, now = attempt.access, self._clock()
-        self._record(
-            AccessEvent(now, decision, access.action, access, access.client_ip, None, engine.name, attempt.session)
-        )
-        return decision
+    def _answer(self, engine: Engine, attempt: Attempt, reason: Reason) -> Decision:
+        """Answer where policy could not judge, and record it."""
+        return self._told(engine, attempt, attempt.access, None, Decision(reason, self._view.revision), self._clock())
 
     def note(self, engine: Engine, notice: Notice) -> Decision:
         """Answer a call that needed no policy, and record it where it says so."""
@@ -181,3 +342,75 @@ class Authorizer:
                 AccessEvent(now, decision, notice.event, None, notice.client_ip, None, engine.name, notice.session)
             )
         return decision
+
+    async def end(self, engine: Engine, notice: Notice) -> Decision:
+        """Take off a session that has ended. The engine listens to no answer, so a store that is away is not its concern."""
+        try:
+            await self._sessions.ended(engine.id, notice.session, notice.ends)
+        except Unavailable:
+            _log.error("the end of a session on %s could not be written down", engine.name)
+        return self.note(engine, notice)
+
+
+class HlsViewers:
+    """The HLS viewers of this process: each request of theirs is asked about, and a session is all of them together."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._seen: dict[_Viewer, float] = {}
+        self._confirmed: dict[_Viewer, float] = {}
+
+    def running(self, viewer: _Viewer, now: float) -> tuple[bool, bool]:
+        """Tell whether the viewer was let in a short while ago, and whether the store has counted it a moment ago."""
+        seen = now < self._seen.get(viewer, 0.0) + HLS_SILENCE_SECONDS
+        return seen, now < self._confirmed.get(viewer, 0.0) + CONFIRMED_SECONDS
+
+    def saw(self, viewer: _Viewer, now: float) -> None:
+        """Note that the viewer was let in."""
+        _keep(self._seen, viewer, now)
+
+    def confirmed(self, viewer: _Viewer, now: float) -> None:
+        """Note that the store has counted the viewer."""
+        _keep(self._seen, viewer, now)
+        _keep(self._confirmed, viewer, now)
+
+
+def counted_per(token: VerifiedToken) -> Per:
+    """Tell whose sessions a token's limits count."""
+    for caveat in token.caveats:
+        condition = caveat.condition if isinstance(caveat, Tried) else caveat
+        if isinstance(condition, SessionLimit) and condition.per is Per.SUBJECT:
+            return Per.SUBJECT
+    return Per.TOKEN
+
+
+def session_start(
+    engine: Engine | None, attempt: Attempt, access: Access, token: VerifiedToken, at: float
+) -> SessionStart:
+    """Return the session that `attempt` would begin, or goes on with. An HLS viewer has no id: its address stands for it."""
+    session = attempt.session
+    if access.protocol is _HLS:
+        session = f"{token.id} {access.stream.name} {access.client_ip}"
+    return SessionStart(
+        access.stream.account,
+        token.id,
+        token.subject,
+        engine.id if engine is not None else _NO_ENGINE,
+        session.replace("\0", "")[:MAX_SESSION_ID],
+        access.stream.name,
+        access.action,
+        access.protocol,
+        access.client_ip.replace("\0", "")[:MAX_CLIENT_IP],
+        at,
+    )
+
+
+def _go_on(token: VerifiedToken | None, access: Access, stands: Standing, now: float) -> Decision:
+    """Decide whether a session that runs may go on."""
+    return Decision(ends(token, access, stands, now) or Reason.OK, stands.revision)
+
+
+def _keep(kept: dict[_Viewer, float], viewer: _Viewer, now: float) -> None:
+    if len(kept) >= _MOST_VIEWERS and viewer not in kept:
+        del kept[next(iter(kept))]
+    kept[viewer] = now

@@ -2,17 +2,19 @@
 
 import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from stagedoor.model.engine import Engine, EngineKind
+from stagedoor.model.engine import AddressTrust, Engine, EngineKind
 from stagedoor.model.errors import InvalidInput, NotFound
 from stagedoor.model.ids import AccountId, EngineId
 from stagedoor.model.secret import Secret
 from stagedoor.service.ports import Clock, EngineStore
 from stagedoor.tokens.keyring import Keyring
 
+_LONGEST_URL: Final = 500
+_URL: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -33,12 +35,21 @@ class Engines:
         self._keyring = keyring
         self._clock = clock
 
-    async def add(self, kind: EngineKind, name: str, account: AccountId) -> AddedEngine:
+    async def add(
+        self,
+        kind: EngineKind,
+        name: str,
+        account: AccountId,
+        *,
+        address_trust: AddressTrust = AddressTrust.TRUSTED,
+        control_url: str = "",
+    ) -> AddedEngine:
         """Make an engine known; `account` (may be empty) owns the streams whose path names no account.
 
-        Raises: InvalidInput for a name of other than 1 to 64 of `A-Z a-z 0-9 _ . -`; Conflict when it is taken;
-            NotFound when the account does not exist.
+        Raises: InvalidInput for a name of other than 1 to 64 of `A-Z a-z 0-9 _ . -`, or a control address that is none;
+            Conflict when the name is taken; NotFound when the account does not exist.
         """
+        _check_control_url(control_url)
         if not _NAME.fullmatch(name):
             raise InvalidInput("an engine's name has 1 to 64 of A-Z a-z 0-9 _ . -", field="name")
         secret = Secret(secrets.token_hex(24))
@@ -49,6 +60,8 @@ class Engines:
             account=account,
             secret_digest=self._keyring.digest(secret.reveal().encode()),
             added_on=int(self._clock()),
+            address_trust=address_trust,
+            control_url=control_url,
         )
         await self._store.add_engine(engine)
         return AddedEngine(engine, secret)
@@ -58,11 +71,39 @@ class Engines:
 
         Raises: NotFound.
         """
+        secret = Secret(secrets.token_hex(24))
+        digest = self._keyring.digest(secret.reveal().encode())
+        engine = await self._store.change_engine(
+            (await self.named(name)).id, lambda engine: replace(engine, secret_digest=digest)
+        )
+        return AddedEngine(engine, secret)
+
+    async def set(
+        self, name: str, *, address_trust: AddressTrust | None = None, control_url: str | None = None
+    ) -> Engine:
+        """Change what is known of the engine `name`; None stays as it is.
+
+        Raises: NotFound; InvalidInput for a control address that is none.
+        """
+        _check_control_url(control_url or "")
+
+        def change(engine: Engine) -> Engine:
+            return replace(
+                engine,
+                address_trust=engine.address_trust if address_trust is None else address_trust,
+                control_url=engine.control_url if control_url is None else control_url,
+            )
+
+        return await self._store.change_engine((await self.named(name)).id, change)
+
+    async def named(self, name: str) -> Engine:
+        """Return the engine `name`.
+
+        Raises: NotFound.
+        """
         for engine in await self._store.engines():
             if engine.name == name:
-                secret = Secret(secrets.token_hex(24))
-                await self._store.replace_engine_secret(engine.id, self._keyring.digest(secret.reveal().encode()))
-                return AddedEngine(engine, secret)
+                return engine
         raise NotFound(f"there is no engine {name!r}", field="name")
 
     async def list(self) -> Sequence[Engine]:
@@ -75,3 +116,18 @@ class Engines:
         Raises: NotFound.
         """
         await self._store.remove_engine(name)
+
+
+def control_secret(digest: Callable[[bytes], bytes], secret_digest: bytes) -> str:
+    """Return the secret that our own calls to an engine's control API show: made of the keyring and of its hook secret.
+
+    Security: the hook secret itself is not kept, and who reads this one off the engine's side cannot call our hooks.
+    """
+    return digest(b"control " + secret_digest).hex()
+
+
+def _check_control_url(url: str) -> None:
+    if url and (len(url) > _LONGEST_URL or not _URL.fullmatch(url)):
+        raise InvalidInput(
+            "write the address of the control API as http://HOST:PORT, without a path or a password", field="controlUrl"
+        )

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from stagedoor.model.access import Access
+from stagedoor.model.account import OPEN
 from stagedoor.model.decision import Decision
+from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.ids import TokenId
 from stagedoor.model.token import TokenState
 from stagedoor.policy import Finding, explain
-from stagedoor.service.ports import FactSource, TokenFacts
+from stagedoor.service.authorize import Attempt, counted_per, session_start
+from stagedoor.service.ports import CountryLookup, FactSource, SessionStore, TokenFacts
 from stagedoor.service.standing import publishers_of, standing, token_facts
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import parse_opaque
@@ -22,26 +24,51 @@ class Explained:
     token_id: TokenId | None
 
 
-async def explain_access(
-    source: FactSource, keyring: Keyring, access: Access, unverified_token: str, at: float
-) -> Explained:
-    """Explain `access` with the token text (may be empty) at `at`, in seconds since the epoch. Nothing is recorded.
+class Explainer:
+    """Explains accesses. Nothing is recorded, and nothing is counted against a token."""
 
-    Raises: Unavailable when the store does not answer.
-    """
-    value = parse_opaque(unverified_token) if unverified_token else None
-    digest = keyring.digest(value) if value is not None else None
-    read = await source.facts(digest, access.stream.account, access.stream.name, with_publishers=True)
-    if digest is not None:
-        facts = token_facts(read.record)
-    else:
-        facts = TokenFacts(None, TokenState.MALFORMED if unverified_token else TokenState.ABSENT)
-    stands = standing(
-        facts,
-        publishers_of(read.publishers, access.stream.name),
-        account_enabled=access.stream.account not in await source.disabled_accounts(),
-        revision=read.revision,
-        now=at,
-    )
-    decision, findings = explain(facts.token, access, stands, at)
-    return Explained(decision, findings, facts.token.id if facts.token is not None else None)
+    def __init__(
+        self, *, source: FactSource, sessions: SessionStore, keyring: Keyring, countries: CountryLookup
+    ) -> None:
+        """Take the collaborators."""
+        self._source = source
+        self._sessions = sessions
+        self._keyring = keyring
+        self._countries = countries
+
+    async def explain(self, attempt: Attempt, at: float, engine: Engine | None = None) -> Explained:
+        """Explain `attempt`, whose path names the account, at `at`, in seconds since the epoch.
+
+        Without an `engine` the address counts as believed, and sessions as told of.
+
+        Raises: Unavailable when the store does not answer.
+        """
+        access, text = attempt.access, attempt.unverified_token
+        value = parse_opaque(text) if text else None
+        digest = self._keyring.digest(value) if value is not None else None
+        read = await self._source.facts(digest, access.stream.account, access.stream.name, with_publishers=True)
+        if digest is not None:
+            facts = token_facts(read)
+        else:
+            facts = TokenFacts(None, TokenState.MALFORMED if text else TokenState.ABSENT)
+        policies = await self._source.account_policies()
+        stands = standing(
+            facts,
+            publishers_of(read, access.stream.name),
+            account=policies.get(access.stream.account, OPEN),
+            revision=read.revision,
+            now=at,
+        )._replace(country=self._countries.country(access.client_ip), running=attempt.running)
+        token = facts.token
+        if engine is not None:
+            stands = stands._replace(
+                address_trusted=engine.address_trust is not AddressTrust.UNTRUSTED,
+                sessions_told=tells_sessions(engine, access.protocol),
+                bytes_told=tells_bytes(engine, access.protocol),
+            )
+        if token is not None and (token.counts or token.binds):
+            start = session_start(engine, attempt, access, token, at)
+            usage = await self._sessions.usage(start, counted_per(token))
+            stands = stands._replace(usage=usage, running=attempt.running or usage.own is not None)
+        decision, findings = explain(token, access, stands, at)
+        return Explained(decision, findings, token.id if token is not None else None)

@@ -4,17 +4,22 @@ Every write of a port is one transaction that also numbers it (the revision) and
 It returns when no worker of this system answers by the old state any more.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from stagedoor.model.access import Access
-from stagedoor.model.caveats import Caveat
-from stagedoor.model.decision import Decision
+from stagedoor.model.access import Access, Action
+from stagedoor.model.account import AccountPolicy
+from stagedoor.model.addresses import Network
+from stagedoor.model.caveats import Caveat, Per
+from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.engine import Engine
 from stagedoor.model.ids import AccountId, EngineId, TokenId
+from stagedoor.model.session import OpenSession, SessionStart
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms, VerifiedToken
+from stagedoor.model.usage import UNUSED, Effects, Usage
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""
@@ -30,28 +35,35 @@ class ChangeKind(StrEnum):
     PUBLISHERS = "publishers"
     ACCOUNT = "account"
     ENGINE = "engine"
+    LIVE = "live"
 
 
 class Change(NamedTuple):
-    """One thing touched at `revision`: a token (by digest), the publish tokens of an account, an account, an engine."""
+    """One thing touched at `revision`: a token, the publish tokens of an account, an account, an engine, who is live.
+
+    `key`: the digest of the token, or the name of the stream that somebody began or ceased to publish.
+    """
 
     revision: int
     kind: ChangeKind
     account: AccountId
-    digest: bytes = b""
+    key: bytes = b""
 
 
 class Facts(NamedTuple):
     """What one read of the store says of a token and of a stream.
 
-    `record` is None when no token has the digest. `publishers` are the publish tokens, revoked ones left out, that
-    may cover the stream (exact name equal, or any regular expression). `revision` numbers the state that was read.
+    `record` is None when no token has the digest; `bound` are the networks it is bound to. `publishers` are the publish
+    tokens, revoked ones left out, that may cover the stream (exact name equal, or any regular expression); `live` are those it
+    is being published with. `revision` numbers the state that was read.
     """
 
     record: TokenRecord | None
     account: AccountId
     publishers: tuple[TokenRecord, ...]
     revision: int
+    live: tuple[TokenRecord, ...] = ()
+    bound: Mapping[Network, float] = MappingProxyType({})
 
 
 class FactSource(Protocol):
@@ -71,8 +83,8 @@ class FactSource(Protocol):
     async def engines(self) -> Sequence[Engine]:
         """Return all engines."""
 
-    async def disabled_accounts(self) -> frozenset[AccountId]:
-        """Return the accounts that are closed."""
+    async def account_policies(self) -> Mapping[AccountId, AccountPolicy]:
+        """Return the policies of accounts; those that set nothing may be left out."""
 
 
 class SortBy(StrEnum):
@@ -125,6 +137,12 @@ class TokenStore(Protocol):
         Raises: NotFound.
         """
 
+    async def find_token(self, token: TokenId | bytes) -> TokenRecord:
+        """Return a token by its id or its digest, of any account and kind, revoked ones too.
+
+        Raises: NotFound.
+        """
+
     async def tokens(self, account: AccountId, kind: TokenKind, page: Page) -> Sequence[TokenRecord]:
         """Return one page of the account's tokens; empty past the end."""
 
@@ -169,10 +187,18 @@ class AccountStore(Protocol):
     async def account_of_api_secret(self, digest: bytes) -> AccountId | None:
         """Return the open account whose API secret has `digest`; None when there is none."""
 
-    async def set_account_enabled(self, account: AccountId, enabled: bool) -> None:
-        """Open or close an account.
+    async def account_policy(self, account: AccountId) -> AccountPolicy:
+        """Return what an account sets for its tokens.
 
         Raises: NotFound.
+        """
+
+    async def change_account(
+        self, account: AccountId, change: Callable[[AccountPolicy], AccountPolicy]
+    ) -> AccountPolicy:
+        """Apply `change` and return the account's policy as it is now.
+
+        Raises: NotFound; whatever `change` raises, with nothing changed.
         """
 
 
@@ -194,28 +220,125 @@ class EngineStore(Protocol):
         Raises: NotFound.
         """
 
-    async def replace_engine_secret(self, engine_id: EngineId, digest: bytes) -> None:
-        """Give an engine a new hook secret; the old one is refused from now on.
+    async def change_engine(self, engine_id: EngineId, change: Callable[[Engine], Engine]) -> Engine:
+        """Apply `change` (a new hook secret, by its digest: the old one is refused from now on) and return the engine.
 
         Raises: NotFound.
         """
 
 
+class Admission(NamedTuple):
+    """An access whose admission has to be written down: what is asked, how its sessions count, and how it is judged.
+
+    `judge` is called inside the transaction with the usage so far; it returns the decision and what to write down.
+    `binds`: it may bind the token to a network, which everyone has to be told of.
+    `told`: we will learn when the session ends; otherwise its start is counted, and no session is kept. `running`: the engine
+    says that the session runs, so it is not gone however long nothing was heard of it.
+    """
+
+    start: SessionStart
+    per: Per
+    binds: bool
+    told: bool
+    running: bool
+    judge: Callable[[Usage], tuple[Decision, Effects]]
+
+
+class Shadowed(NamedTuple):
+    """What shadow mode let through: for whom, with which token (0: with none), and what for it would have been refused."""
+
+    account: AccountId
+    token_id: TokenId
+    reason: Reason
+
+
+class SessionStore(Protocol):
+    """Sessions and what tokens were used for. Each admission is one transaction: two of them see each other's effects."""
+
+    async def admit(self, admission: Admission) -> Decision:
+        """Judge an admission by what is known now, and write down what it changes.
+
+        A session that goes on is not begun again; that it was asked about is a sign of life. Sessions of the token that were
+        silent for too long are ended first.
+        """
+
+    async def usage(self, start: SessionStart, per: Per) -> Usage:
+        """Return the usage that `start` would be judged by; nothing is changed."""
+
+    async def begin_sessions(self, starts: Sequence[SessionStart]) -> None:
+        """Keep sessions that were admitted from memory. One that is known to have ended since is not begun."""
+
+    async def end_session(self, engine: EngineId, session: str, at: float, action: Action | None = None) -> None:
+        """End what is open of an engine's session, and count it. One that began nothing yet and was to publish is kept in mind."""
+
+    async def open_sessions(self, engine: EngineId) -> Sequence[OpenSession]:
+        """Return what is open on an engine."""
+
+    async def saw_sessions(self, engine: EngineId, seen: Mapping[str, int], at: float) -> None:
+        """Note signs of life of an engine's sessions, with the bytes they carried so far (0: not told)."""
+
+    async def end_silent(self, engines: Collection[EngineId], now: float) -> None:
+        """End the sessions on these engines of which nothing was heard for too long, when they were last heard of."""
+
+    async def forget_sessions(self, before: float) -> None:
+        """Delete what is kept of sessions that ended before an instant."""
+
+    async def count_shadowed(self, counts: Mapping[Shadowed, int], at: float) -> None:
+        """Add to the counts of what shadow mode let through."""
+
+    async def shadowed(self, account: AccountId, token_id: TokenId | None) -> Mapping[Reason, int]:
+        """Return what shadow mode let through, of a token or of the whole account."""
+
+
+class EngineControl(Protocol):
+    """The control API of one kind of engine."""
+
+    async def sessions(self, engine: Engine) -> Mapping[str, int]:
+        """Return what runs on an engine: the bytes each session carried so far, by the id that its hook calls have.
+
+        Raises: Unavailable.
+        """
+
+    async def end(self, engine: Engine, session: OpenSession) -> None:
+        """End a session. One that has ended already is none.
+
+        Raises: Unavailable.
+        """
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class CountryLookup(Protocol):
+    """Where addresses are."""
+
+    def country(self, address: str) -> str:
+        """Return the ISO 3166-1 alpha-2 code of the country of an IP address; empty when it is not known. Never raises."""
+
+
 class TokenFacts(NamedTuple):
-    """A token as the view holds it: what it grants, and whether it stands. `token` is None when there is none."""
+    """A token as the view holds it: what it grants, and whether it stands. `token` is None when there is none.
+
+    `usage` holds the networks it is bound to, and nothing else.
+    """
 
     token: VerifiedToken | None
     state: TokenState
+    usage: Usage = UNUSED
 
 
 class Publisher(NamedTuple):
-    """A publish token that covers a stream, as watching that stream needs it. Times in seconds since the epoch."""
+    """A publish token that covers a stream, as watching that stream needs it. Times in seconds since the epoch.
+
+    `live`: the stream is being published with it.
+    """
 
     active: bool
     not_before: int
     expires_at: int | None
     requires_auth: bool
     viewer_caveats: tuple[Caveat, ...]
+    live: bool = False
 
 
 Publishers = tuple[Publisher, ...]
@@ -244,8 +367,8 @@ class View(Protocol):
     def engine(self, secret_digest: bytes) -> Engine | None:
         """Return the engine with that hook secret."""
 
-    def account_enabled(self, account: AccountId) -> bool:
-        """Tell whether an account is open; one that does not exist has nothing to close."""
+    def account(self, account: AccountId) -> AccountPolicy:
+        """Return what an account sets; one that does not exist sets nothing."""
 
     def token(self, digest: bytes) -> TokenFacts | None:
         """Return what is known of a token; None when the store has to be asked."""

@@ -2,28 +2,34 @@
 
 from typing import Final
 
+from stagedoor.model.account import AccountPolicy
 from stagedoor.model.caveats import Caveat
 from stagedoor.model.decision import Standing
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState
-from stagedoor.service.ports import Publisher, Publishers, TokenFacts
+from stagedoor.model.usage import UNUSED, Usage
+from stagedoor.service.ports import Facts, Publisher, Publishers, TokenFacts
 from stagedoor.tokens.patterns import compile_pattern
 from stagedoor.tokens.verify import verified, viewer_caveats_of
 
 NO_PUBLISHERS: Publishers = ()
 # See model.ids: the quicker way to make a named tuple.
 _new: Final = tuple.__new__
-_NOTHING: tuple[bool, tuple[Caveat, ...]] = (True, ())
+_NOTHING: Final[tuple[bool, tuple[Caveat, ...]]] = (True, ())
+_UNKNOWN: Final = TokenFacts(None, TokenState.UNKNOWN)
 
 
-def token_facts(record: TokenRecord | None) -> TokenFacts:
-    """Return what a record says of a token that was shown; None stands for a digest that no token has."""
+def token_facts(read: Facts) -> TokenFacts:
+    """Return what was read of a token that was shown; no record stands for a digest that no token has."""
+    record = read.record
     if record is None:
-        return TokenFacts(None, TokenState.UNKNOWN)
-    return TokenFacts(verified(record), record.state)
+        return _UNKNOWN
+    return TokenFacts(verified(record), record.state, Usage(bound=read.bound) if read.bound else UNUSED)
 
 
-def publishers_of(records: tuple[TokenRecord, ...], name: str) -> Publishers:
-    """Return those of the publish tokens `records` that cover the stream `name`."""
+def publishers_of(read: Facts, name: str) -> Publishers:
+    """Return the publish tokens that cover the stream `name`, and those that it is being published with."""
+    live = {record.id for record in read.live}
+    covering = {record.id: record for record in read.publishers if _covers(record, name)}
     return tuple(
         Publisher(
             record.terms.active,
@@ -31,38 +37,67 @@ def publishers_of(records: tuple[TokenRecord, ...], name: str) -> Publishers:
             record.terms.expires_at,
             record.terms.publishing.subscribe_requires_auth,
             viewer_caveats_of(record.terms),
+            record.id in live,
         )
-        for record in records
-        if record.kind is TokenKind.PUBLISH and _covers(record, name)
+        for record in (covering | {record.id: record for record in read.live}).values()
+        if record.kind is TokenKind.PUBLISH
     )
 
 
 def secure_viewer(publishers: Publishers, now: float) -> tuple[bool, tuple[Caveat, ...]]:
     """Tell whether watching needs a subscribe token at `now`, and what every viewer must satisfy.
 
-    The publish tokens that are good now decide; when none is, all that cover the stream do, since a broadcast outlives
-    the token that started it. One that requires a token is enough. Security: a stream that nobody covers is secured.
+    The publish tokens that the stream is being published with decide; when nobody is known to publish, those that are good
+    now; when none is, all that cover the stream, since a broadcast outlives the token that started it. One that requires a
+    token is enough. Security: a stream that nobody covers is secured.
     """
     if not publishers:
         return _NOTHING
-    good = [
+    deciding = [publisher for publisher in publishers if publisher.live] or [
         publisher
         for publisher in publishers
         if publisher.active
         and publisher.not_before <= now
         and (publisher.expires_at is None or now < publisher.expires_at)
     ]
-    deciding = good or publishers
-    secured = any(publisher.requires_auth for publisher in deciding)
-    return secured, tuple(dict.fromkeys(caveat for publisher in deciding for caveat in publisher.viewer_caveats))
+    secured = any(publisher.requires_auth for publisher in deciding or publishers)
+    return secured, tuple(
+        dict.fromkeys(caveat for publisher in deciding or publishers for caveat in publisher.viewer_caveats)
+    )
 
 
 def standing(
-    facts: TokenFacts, publishers: Publishers, *, account_enabled: bool, revision: int, now: float
+    facts: TokenFacts,
+    publishers: Publishers,
+    *,
+    account: AccountPolicy,
+    revision: int,
+    now: float,
+    address_trusted: bool = True,
 ) -> Standing:
-    """Put together what is known at `now` (seconds since the epoch)."""
-    secured, viewer_caveats = secure_viewer(publishers, now) if publishers else _NOTHING
-    return _new(Standing, (facts.state, account_enabled, secured, viewer_caveats, revision))
+    """Put together what is known at `now` (seconds since the epoch); what only some rules need is added by who knows it."""
+    live = False
+    secured, viewer_caveats = _NOTHING
+    if publishers:
+        secured, viewer_caveats = secure_viewer(publishers, now)
+        live = any(publisher.live for publisher in publishers)
+    return _new(
+        Standing,
+        (
+            facts.state,
+            account,
+            secured,
+            viewer_caveats,
+            revision,
+            address_trusted,
+            "",
+            live,
+            False,
+            True,
+            True,
+            facts.usage,
+        ),
+    )
 
 
 def _covers(record: TokenRecord, name: str) -> bool:

@@ -119,6 +119,7 @@ class _Line(msgspec.Struct, gc=False):
     at: datetime
     allowed: bool
     reason: str
+    shadowed: str | None
     action: str
     stream: str
     token_id: int | None
@@ -141,13 +142,15 @@ _at: Final = datetime.fromtimestamp
 
 
 def _line(event: AccessEvent) -> _Line:
-    at, (reason, revision), word, access, client_ip, token_id, engine, session = event
+    at, (reason, revision, shadowed), word, access, client_ip, token_id, engine, session = event
     stream = protocol = ""
     if access is not None:
         (account, name), protocol = access.stream, access.protocol
         stream = f"{account or '?'}/{name or '?'}"
     allowed = reason in ALLOWING
-    return _Line(_at(at, UTC), allowed, reason, word, stream, token_id, client_ip, protocol, engine, session, revision)
+    return _Line(
+        _at(at, UTC), allowed, reason, shadowed, word, stream, token_id, client_ip, protocol, engine, session, revision
+    )
 
 
 def _drain(queue: deque[AccessEvent], most: int) -> list[AccessEvent]:

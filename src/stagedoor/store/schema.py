@@ -1,6 +1,7 @@
-"""The tables. Times are whole seconds since the epoch; digests are 32 bytes; `terms` is a `TokenTerms` as JSON.
+"""The tables. Times are seconds since the epoch; digests are 32 bytes.
 
-`revision` holds one row: the number of the last write. `change` says what each write touched. `publisher_stream` finds the
+`terms` is a `TokenTerms` as JSON and `policy` an `AccountPolicy`. `revision` holds one row: the number of the last write. `change` says what each write touched. `session` is what was admitted
+(open while `ended_at` is null), `token_use` and `token_bound` what a token was used for so far. `publisher_stream` finds the
 publish tokens that may cover a stream: one row for each exact name, and one with an empty name for all the regular
 expressions of a token.
 """
@@ -9,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -31,6 +33,12 @@ metadata = MetaData(
 _BigId = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows by itself only in a column of type INTEGER."""
 
+
+def _sorted(length: int) -> String:
+    """Return a text that every database sorts by code point, whatever the language of its cluster."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 revision = Table(
     "revision",
     metadata,
@@ -45,7 +53,7 @@ change = Table(
     Column("part", Integer, primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("account_id", String(64), nullable=False),
-    Column("digest", LargeBinary, nullable=False),
+    Column("what", LargeBinary, nullable=False),
 )
 
 account = Table(
@@ -54,6 +62,7 @@ account = Table(
     Column("id", String(64), primary_key=True),
     Column("enabled", Boolean, nullable=False),
     Column("added_on", BigInteger, nullable=False),
+    Column("policy", Text, nullable=False, server_default="{}"),
 )
 
 user = Table(
@@ -82,10 +91,12 @@ engine = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("kind", String(32), nullable=False),
-    Column("name", String(64), nullable=False, unique=True),
+    Column("name", _sorted(64), nullable=False, unique=True),
     Column("account_id", String(64), nullable=False),
     Column("secret_digest", LargeBinary, nullable=False, unique=True),
     Column("added_on", BigInteger, nullable=False),
+    Column("address_trust", String(16), nullable=False, server_default="trusted"),
+    Column("control_url", String(512), nullable=False, server_default=""),
 )
 
 token = Table(
@@ -94,7 +105,7 @@ token = Table(
     Column("id", _BigId, primary_key=True),
     Column("account_id", String(64), ForeignKey("account.id"), nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("label", String(128), nullable=False),
+    Column("label", _sorted(128), nullable=False),
     Column("terms", Text, nullable=False),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("sealed", LargeBinary, nullable=False),
@@ -111,4 +122,59 @@ publisher_stream = Table(
     Column("name", String(128), primary_key=True),
     Column("token_id", _BigId, ForeignKey("token.id"), primary_key=True),
     Index("ix_publisher_stream_token", "token_id"),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("engine_id", String(64), nullable=False),
+    Column("engine_session", String(255), nullable=False),
+    Column("account_id", String(64), nullable=False),
+    Column("token_id", BigInteger, nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("stream", String(128), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("protocol", String(16), nullable=False),
+    Column("client_ip", String(64), nullable=False),
+    Column("since", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("end_at", Double),
+    Column("ended_at", Double),
+    Column("bytes", BigInteger, nullable=False),
+    Index("ix_session_of_engine", "engine_id", "engine_session"),
+    Index("ix_session_of_token", "token_id", "ended_at"),
+    Index("ix_session_of_subject", "account_id", "subject", "ended_at"),
+    Index("ix_session_of_stream", "account_id", "stream", "action", "ended_at"),
+    Index("ix_session_ended", "ended_at"),
+)
+
+token_use = Table(
+    "token_use",
+    metadata,
+    Column("token_id", BigInteger, ForeignKey("token.id"), primary_key=True, autoincrement=False),
+    Column("starts", BigInteger, nullable=False),
+    Column("watched_seconds", Double, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("last_ip", String(64), nullable=False),
+    Column("last_at", Double),
+    Column("rebinds", Text, nullable=False),
+)
+
+token_bound = Table(
+    "token_bound",
+    metadata,
+    Column("token_id", BigInteger, ForeignKey("token.id"), primary_key=True, autoincrement=False),
+    Column("network", String(64), primary_key=True),
+    Column("at", Double, nullable=False),
+)
+
+shadowed = Table(
+    "shadowed",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("token_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", String(32), primary_key=True),
+    Column("times", BigInteger, nullable=False),
+    Column("last_at", Double, nullable=False),
 )

@@ -1,23 +1,20 @@
 """The ports on SQL, through SQLAlchemy Core.
 
-Every write is one transaction that takes the revision row first: its lock makes the order of revisions the order of
-commits. On SQLite, one writer at a time, with the log on disk before a call returns; readers see the last commit and
-wait for nobody.
+Every write is one transaction (see `store.transactions`). On SQLite, one writer at a time, with the log on disk before a call
+returns; readers see the last commit and wait for nobody. Sessions stand in `store.sql_sessions`.
 """
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Update, bindparam, case, delete, insert, literal, select, union_all, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from stagedoor.model.engine import Engine, EngineKind
-from stagedoor.model.errors import Conflict, NotFound, Unavailable
+from stagedoor.model.account import AccountPolicy
+from stagedoor.model.addresses import Network
+from stagedoor.model.engine import Engine
+from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord
 from stagedoor.service.ports import (
@@ -32,26 +29,23 @@ from stagedoor.service.ports import (
     TokenChange,
 )
 from stagedoor.store import schema
-from stagedoor.store.codec import distinct, publisher_names, record_of, write_terms
-
-_log = logging.getLogger(__name__)
+from stagedoor.store.codec import (
+    distinct,
+    engine_of,
+    policy_of,
+    publisher_names,
+    record_of,
+    write_policy,
+    write_terms,
+)
+from stagedoor.store.sql_sessions import SqlSessions, forget_bound, forget_use, read_bound
+from stagedoor.store.transactions import Database, Write
 
 _LARGEST_ID: Final = 2**63 - 1
 
-KEPT_CHANGES: Final = 10_000
-"""How many revisions back a view can catch up step by step; further behind, it starts afresh."""
-
-
-@dataclass(slots=True)
-class _Write:
-    """A transaction under way: its connection, its revision, and what it touches."""
-
-    connection: AsyncConnection
-    revision: int
-    changes: list[Change] = field(default_factory=list)
-
-    def touches(self, kind: ChangeKind, account: AccountId, digest: bytes = b"") -> None:
-        self.changes.append(Change(self.revision, kind, account, digest))
+_SHOWN: Final = 0
+_COVERS: Final = 1
+_LIVE: Final = 2
 
 
 class SqlStore:
@@ -59,14 +53,9 @@ class SqlStore:
 
     def __init__(self, *, reader: AsyncEngine, writer: AsyncEngine, announce: Announce) -> None:
         """Take an engine for reads and one for writes (see `store.sqlite`), and how to announce a commit."""
-        self._reader = reader
-        self._writer = writer
-        self._announce = announce
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._reader.dispose()
-        await self._writer.dispose()
+        database = Database(reader=reader, writer=writer, announce=announce)
+        self._reading, self._writing, self.close = database.reading, database.writing, database.close
+        self.sessions = SqlSessions(database)
 
     # -- FactSource
 
@@ -76,18 +65,22 @@ class SqlStore:
         parameters: dict[str, object] = {"digest": digest or b""}
         if with_publishers:
             parameters |= {"account": account, "name": name}
+        bound: Mapping[Network, float] = {}
         async with self._reading() as connection:
             rows = (await connection.execute(statement, parameters)).mappings().all()
-        shown = next(row for row in rows if row["shown"])
-        record = record_of(shown) if shown["id"] is not None else None
+            shown = next(row for row in rows if row["part"] == _SHOWN)
+            record = record_of(shown) if shown["id"] is not None else None
+            if record is not None and record.terms.binding is not None:
+                bound = await read_bound(connection, record.id)
         owner = account or (record.account if record is not None else AccountId(""))
-        return Facts(record, owner, distinct(record_of(row) for row in rows if not row["shown"]), shown["n"])
+        covering, live = (distinct(record_of(row) for row in rows if row["part"] == part) for part in (_COVERS, _LIVE))
+        return Facts(record, owner, covering, shown["n"], live, bound)
 
     async def changes_after(self, revision: int) -> tuple[int, Sequence[Change] | None]:
         """Return the newest revision and what changed after `revision`, oldest first; None when that is not kept."""
         c = schema.change.c
         statement = (
-            select(schema.revision.c.n, c.revision, c.kind, c.account_id, c.digest)
+            select(schema.revision.c.n, c.revision, c.kind, c.account_id, c.what)
             .select_from(schema.revision.outerjoin(schema.change, c.revision > revision))
             .order_by(c.revision, c.part)
         )
@@ -106,12 +99,13 @@ class SqlStore:
             found: int = (await connection.execute(select(schema.revision.c.n))).scalar_one()
             return found
 
-    async def disabled_accounts(self) -> frozenset[AccountId]:
-        """Return the accounts that are closed."""
+    async def account_policies(self) -> Mapping[AccountId, AccountPolicy]:
+        """Return the policies of the accounts that set something, or are closed."""
         c = schema.account.c
+        statement = select(schema.account).where(c.enabled.is_(False) | (c.policy != "{}"))
         async with self._reading() as connection:
-            rows = await connection.execute(select(c.id).where(c.enabled.is_(False)))
-            return frozenset(AccountId(row[0]) for row in rows)
+            rows = (await connection.execute(statement)).mappings()
+            return {AccountId(row["id"]): policy_of(row) for row in rows}
 
     # -- TokenStore
 
@@ -147,6 +141,18 @@ class SqlStore:
         """Return a token."""
         async with self._reading() as connection:
             return await _find_token(connection, account, kind, token_id)
+
+    async def find_token(self, token: TokenId | bytes) -> TokenRecord:
+        """Return a token by its id or its digest, of any account and kind, revoked ones too."""
+        c = schema.token.c
+        row = None
+        if isinstance(token, bytes) or 0 < token <= _LARGEST_ID:
+            query = select(schema.token).where(c.digest == token if isinstance(token, bytes) else c.id == token)
+            async with self._reading() as connection:
+                row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            raise NotFound("there is no such token", field="tokenId")
+        return record_of(row)
 
     async def tokens(self, account: AccountId, kind: TokenKind, page: Page) -> Sequence[TokenRecord]:
         """Return one page of the account's tokens; empty past the end."""
@@ -187,6 +193,9 @@ class SqlStore:
             await self._touch_token(write, new)
             if new.digest != old.digest:
                 write.touches(ChangeKind.TOKEN, account, old.digest)
+                await forget_use(write.connection, token_id)
+            if new.terms.binding != old.terms.binding:
+                await forget_bound(write.connection, token_id)
         return new
 
     async def revoke_token(self, account: AccountId, kind: TokenKind, token_id: TokenId, at: int) -> None:
@@ -196,7 +205,7 @@ class SqlStore:
             await write.connection.execute(_one_token(token_id).values(revoked_at=at))
             await self._touch_token(write, record, covers=False)
 
-    async def _touch_token(self, write: _Write, record: TokenRecord, *, covers: bool = True) -> None:
+    async def _touch_token(self, write: Write, record: TokenRecord, *, covers: bool = True) -> None:
         """Note that `record` is new or changed, and keep `publisher_stream` in step with its terms."""
         write.touches(ChangeKind.TOKEN, record.account, record.digest)
         if record.kind is not TokenKind.PUBLISH:
@@ -257,13 +266,24 @@ class SqlStore:
             found = (await connection.execute(statement)).scalar_one_or_none()
             return None if found is None else AccountId(found)
 
-    async def set_account_enabled(self, account: AccountId, enabled: bool) -> None:
-        """Open or close an account."""
+    async def account_policy(self, account: AccountId) -> AccountPolicy:
+        """Return what an account sets for its tokens."""
+        async with self._reading() as connection:
+            return await _find_policy(connection, account)
+
+    async def change_account(
+        self, account: AccountId, change: Callable[[AccountPolicy], AccountPolicy]
+    ) -> AccountPolicy:
+        """Apply `change` and return the account's policy as it is now."""
         async with self._writing() as write:
-            statement = update(schema.account).where(schema.account.c.id == account).values(enabled=enabled)
-            if (await write.connection.execute(statement)).rowcount == 0:
-                raise NotFound(f"there is no account {account!r}")
+            policy = change(await _find_policy(write.connection, account))
+            await write.connection.execute(
+                update(schema.account)
+                .where(schema.account.c.id == account)
+                .values(enabled=policy.enabled, policy=write_policy(policy))
+            )
             write.touches(ChangeKind.ACCOUNT, account)
+        return policy
 
     # -- EngineStore
 
@@ -283,6 +303,8 @@ class SqlStore:
                         account_id=engine.account,
                         secret_digest=engine.secret_digest,
                         added_on=engine.added_on,
+                        address_trust=engine.address_trust,
+                        control_url=engine.control_url,
                     )
                 )
             except IntegrityError:
@@ -295,17 +317,7 @@ class SqlStore:
         """Return all engines, by name."""
         async with self._reading() as connection:
             rows = (await connection.execute(select(schema.engine).order_by(schema.engine.c.name))).mappings()
-            return [
-                Engine(
-                    id=EngineId(row["id"]),
-                    kind=EngineKind(row["kind"]),
-                    name=row["name"],
-                    account=AccountId(row["account_id"]),
-                    secret_digest=row["secret_digest"],
-                    added_on=row["added_on"],
-                )
-                for row in rows
-            ]
+            return [engine_of(row) for row in rows]
 
     async def remove_engine(self, name: str) -> None:
         """Forget an engine."""
@@ -315,62 +327,26 @@ class SqlStore:
                 raise NotFound(f"there is no engine {name!r}", field="name")
             write.touches(ChangeKind.ENGINE, AccountId(""))
 
-    async def replace_engine_secret(self, engine_id: EngineId, digest: bytes) -> None:
-        """Give an engine a new hook secret."""
+    async def change_engine(self, engine_id: EngineId, change: Callable[[Engine], Engine]) -> Engine:
+        """Apply `change` and return the engine as it is now."""
+        c = schema.engine.c
         async with self._writing() as write:
-            statement = update(schema.engine).where(schema.engine.c.id == engine_id).values(secret_digest=digest)
-            if (await write.connection.execute(statement)).rowcount == 0:
+            query = select(schema.engine).where(c.id == engine_id)
+            row = (await write.connection.execute(query)).mappings().one_or_none()
+            if row is None:
                 raise NotFound(f"there is no engine {engine_id!r}")
+            engine = change(engine_of(row))
+            await write.connection.execute(
+                update(schema.engine)
+                .where(c.id == engine_id)
+                .values(
+                    secret_digest=engine.secret_digest,
+                    address_trust=engine.address_trust,
+                    control_url=engine.control_url,
+                )
+            )
             write.touches(ChangeKind.ENGINE, AccountId(""))
-
-    # -- transactions
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with _answering():
-            async with self._reader.connect() as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[_Write]:
-        """Run one write: number it, do it, note what it touched, commit, announce. An exception undoes it whole."""
-        with _answering():
-            async with self._writer.begin() as connection:
-                n = schema.revision.c.n
-                bumped = await connection.execute(update(schema.revision).values(n=n + 1).returning(n))
-                write = _Write(connection, bumped.scalar_one())
-                yield write
-                await connection.execute(
-                    insert(schema.change),
-                    [
-                        {
-                            "revision": c.revision,
-                            "part": part,
-                            "kind": c.kind,
-                            "account_id": c.account,
-                            "digest": c.digest,
-                        }
-                        for part, c in enumerate(write.changes)
-                    ],
-                )
-                await connection.execute(
-                    delete(schema.change).where(schema.change.c.revision <= write.revision - KEPT_CHANGES)
-                )
-        # A caller that goes away after the commit must not keep the others from learning of it.
-        await asyncio.shield(self._announce(write.revision))
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Turn the database's failures into ours; what it said goes to the log, without parameters.
-
-    Raises: Unavailable.
-    """
-    try:
-        yield
-    except (SQLAlchemyError, OSError) as error:
-        _log.error("the database failed: %s", str(error).splitlines()[0])
-        raise Unavailable("the database does not answer; try again") from error
+        return engine
 
 
 def _one_token(token_id: TokenId) -> Update:
@@ -392,10 +368,18 @@ async def _find_token(
     return record_of(row)
 
 
+async def _find_policy(connection: AsyncConnection, account: AccountId) -> AccountPolicy:
+    query = select(schema.account).where(schema.account.c.id == account)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no account {account!r}", field="account")
+    return policy_of(row)
+
+
 def _fact_statements() -> tuple[Any, Any]:
-    """Build the two forms of the cold look-up. One row is marked `shown`, the token (or nulls); others are publishers."""
-    number, token, streams = schema.revision.c.n, schema.token, schema.publisher_stream
-    shown = select(number, literal(True).label("shown"), token).select_from(
+    """Build the two forms of the cold look-up. `part` tells the token (or nulls) from those that cover or publish."""
+    number, token, streams, session = schema.revision.c.n, schema.token, schema.publisher_stream, schema.session
+    shown = select(number, literal(_SHOWN).label("part"), token).select_from(
         schema.revision.outerjoin(token, token.c.digest == bindparam("digest"))
     )
     owner = case(
@@ -403,13 +387,20 @@ def _fact_statements() -> tuple[Any, Any]:
         else_=select(token.c.account_id).where(token.c.digest == bindparam("digest")).scalar_subquery(),
     )
     covering = (
-        select(number, literal(False).label("shown"), token)
+        select(number, literal(_COVERS).label("part"), token)
         .select_from(schema.revision)
         .join(streams, streams.c.account_id == owner)
         .join(token, token.c.id == streams.c.token_id)
         .where(streams.c.name.in_((bindparam("name"), "")), token.c.revoked_at.is_(None))
     )
-    return shown, union_all(shown, covering)
+    live = (
+        select(number, literal(_LIVE).label("part"), token)
+        .select_from(schema.revision)
+        .join(session, session.c.account_id == owner)
+        .join(token, token.c.id == session.c.token_id)
+        .where(session.c.stream == bindparam("name"), session.c.action == "publish", session.c.ended_at.is_(None))
+    )
+    return shown, union_all(shown, covering, live)
 
 
 _FACTS, _FACTS_WITH_PUBLISHERS = _fact_statements()

@@ -2,24 +2,28 @@
 
 In updates a field that is absent stays as it is, and so does one that is null; except `priority`, `encoderProfileId` and
 `enableUTCInsertion`, where null clears. Lists are replaced whole and `[]` clears them; `bindIpsOnUsage` 0 clears it.
-`notBefore` is ours: the instant from which a token is good, RFC 3339.
+The fields of `Rules` are ours: what the vendor's tokens cannot say. In an update null clears those of them that are objects or
+instants.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from stagedoor.model.access import Action, Protocol
+from stagedoor.model.caveats import Over, Per
 from stagedoor.model.errors import InvalidInput
 from stagedoor.service.ports import SortBy
 
 _T = TypeVar("_T")
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+_TimeOfDay = Annotated[str, Meta(pattern=r"\A(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z")]
 _Int32 = Annotated[int, Meta(ge=-2147483648, le=2147483647)]
 
 
@@ -66,13 +70,79 @@ _Restreams = Annotated[Sequence[Restream], Meta(max_length=10)]
 _RestreamsWithUrl = Annotated[Sequence[RestreamWithUrl], Meta(max_length=10)]
 
 
-class CreateToken(Struct, rename="camel", kw_only=True):
+class HoursWindow(Struct, rename="camel"):
+    """Days of the week, and from when until when; `to` before `from` is over midnight."""
+
+    days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]]
+    from_: _TimeOfDay = field(name="from")
+    to: _TimeOfDay
+
+
+class WeekHours(Struct, rename="camel"):
+    """Recurring windows by the clock of a time zone."""
+
+    time_zone: str
+    windows: Annotated[list[HoursWindow], Meta(min_length=1, max_length=50)]
+
+
+class BindTolerance(Struct, rename="camel", kw_only=True):
+    """How exactly `bindIpsOnUsage` binds: to so many bits of an address, and how often an hour it may move."""
+
+    ipv4_prefix: int = 32
+    ipv6_prefix: int = 128
+    rebinds_per_hour: int = 0
+
+
+class SessionLimit(Struct, rename="camel", kw_only=True):
+    """How many sessions at a time, whose, and what becomes of one too many."""
+
+    most: int
+    per: Per = Per.TOKEN
+    over: Over = Over.REFUSE
+    grace_seconds: int = 0
+
+
+class SingleUse(Struct, rename="camel", kw_only=True):
+    """One session, and for how long after it a reload counts as the same."""
+
+    grace_seconds: int = 0
+
+
+class Budgets(Struct, rename="camel", kw_only=True):
+    """What may be used in all."""
+
+    session_seconds: int | None = None
+    watch_seconds: int | None = None
+    bytes: int | None = None
+    starts: int | None = None
+
+
+class Rules(Struct, rename="camel", kw_only=True):
+    """Our own rules for tokens of both kinds, at creation and in updates."""
+
+    not_before: datetime | None = None
+    hours: WeekHours | UnsetType | None = UNSET
+    end_sessions_at_expiry: bool | None = None
+    bind_tolerance: BindTolerance | UnsetType | None = UNSET
+    allow_without_origin: bool | None = None
+    geo_applies_to: list[Action] | None = None
+    allowed_protocols: list[Protocol] | None = None
+    allowed_user_agents: list[str] | None = None
+    allowed_referrers: list[str] | None = None
+    subject: str | None = None
+    session_limit: SessionLimit | UnsetType | None = UNSET
+    single_use: SingleUse | UnsetType | None = UNSET
+    budgets: Budgets | UnsetType | None = UNSET
+    shadow_until: datetime | UnsetType | None = UNSET
+
+
+class CreateToken(Rules, rename="camel", kw_only=True):
     """What both kinds of token have at creation."""
 
     label: _Name
     streams: Annotated[list[Stream], Meta(min_length=1)]
     expires: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
-    not_before: datetime | None = None
+    expires_on: datetime | None = None
     allowed_origins: list[str] | None = None
     allowed_ip_addresses: list[str] | None = None
     bind_ips_on_usage: Annotated[int, Meta(ge=0, le=4294967295)] | None = None
@@ -105,7 +175,7 @@ class CreatePublishToken(CreateToken, rename="camel", kw_only=True):
     encoder_profile_id: str | None = None
 
 
-class UpdateToken(Struct, rename="camel", kw_only=True):
+class UpdateToken(Rules, rename="camel", kw_only=True):
     """An update of either kind, by the names of version 2; `V1_NAMES` are those that version 1 has instead."""
 
     label: Annotated[str, Meta(max_length=128)] | None = None
@@ -113,7 +183,6 @@ class UpdateToken(Struct, rename="camel", kw_only=True):
     is_active: bool | None = None
     add_token_streams: list[Stream] | None = None
     remove_token_streams: list[str | Stream] | None = None
-    not_before: datetime | None = None
     allowed_origins: list[str] | None = None
     allowed_ip_addresses: list[str] | None = None
     bind_ips_on_usage: Annotated[int, Meta(ge=0, le=4294967295)] | None = None

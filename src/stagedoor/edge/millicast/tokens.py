@@ -1,18 +1,18 @@
 """Between the bodies of the Token API and the terms of a token."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from stagedoor.edge.millicast import schemas
+from stagedoor.edge.millicast.rules import CLEARABLE, instant, rules_body, rules_of, seconds
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
+from stagedoor.service.terms import EffectiveSettings, effective_settings
 from stagedoor.service.token_admin import IssuedToken
 
 _T = TypeVar("_T")
@@ -38,14 +38,14 @@ def terms_of(body: schemas.CreateToken, now: int) -> TokenTerms:
     terms = TokenTerms(
         label=body.label,
         streams=_patterns(body.streams),
-        not_before=_seconds(body.not_before),
-        expires_at=None if body.expires is None else now + body.expires,
+        expires_at=_expiry(body, now),
         allowed_origins=tuple(body.allowed_origins or ()),
         allowed_addresses=tuple(body.allowed_ip_addresses or ()),
         bind_ips_on_usage=body.bind_ips_on_usage or None,
         origin_cluster=body.origin_cluster or "",
         allowed_countries=tuple(body.allowed_countries or ()),
         denied_countries=tuple(body.denied_countries or ()),
+        **rules_of(body),
     )
     if isinstance(body, schemas.CreatePublishToken):
         given = {name: getattr(body, name) for name in (*_FLAGS, *_CLEARABLE) if getattr(body, name) is not None}
@@ -63,21 +63,22 @@ def change_of(body: schemas.UpdateToken) -> Callable[[TokenTerms], TokenTerms]:
     if not _says_something(body):
         raise InvalidInput("No properties specified to update.", field="token")
 
+    rules = rules_of(body)
+
     def change(terms: TokenTerms) -> TokenTerms:
         bind = terms.bind_ips_on_usage if body.bind_ips_on_usage is None else body.bind_ips_on_usage or None
-        not_before = terms.not_before if body.not_before is None else _seconds(body.not_before)
         changed = replace(
             terms,
             label=_or(body.label, terms.label),
             active=_or(body.is_active, terms.active),
             streams=_changed_streams(terms.streams, body),
-            not_before=not_before,
             allowed_origins=_tuple_or(body.allowed_origins, terms.allowed_origins),
             allowed_addresses=_tuple_or(body.allowed_ip_addresses, terms.allowed_addresses),
             bind_ips_on_usage=bind,
             origin_cluster=_or(body.origin_cluster, terms.origin_cluster),
             allowed_countries=_tuple_or(body.allowed_countries, terms.allowed_countries),
             denied_countries=_tuple_or(body.denied_countries, terms.denied_countries),
+            **rules,
         )
         if isinstance(body, schemas.UpdatePublishToken):
             given = {name: getattr(body, name) for name in _FLAGS if getattr(body, name) is not None}
@@ -95,23 +96,19 @@ def token_body(issued: IssuedToken, *, version: int) -> dict[str, Any]:
         "id": record.id,
         "label": terms.label,
         "token": issued.secret.reveal(),
-        "addedOn": _instant(record.added_on),
-        "expiresOn": _instant(terms.expires_at),
-        "notBefore": _instant(terms.not_before),
+        "addedOn": instant(record.added_on),
+        "expiresOn": instant(terms.expires_at),
         "isActive": terms.active,
         "streams": [{"streamName": pattern.text, "isRegex": pattern.is_regex} for pattern in terms.streams],
         "allowedOrigins": terms.allowed_origins,
         "allowedIpAddresses": terms.allowed_addresses,
         "bindIpsOnUsage": terms.bind_ips_on_usage,
         "originCluster": terms.origin_cluster,
-        "effectiveSettings": {
-            "originCluster": terms.origin_cluster or "auto",
-            "allowedCountries": terms.allowed_countries,
-            "deniedCountries": terms.denied_countries,
-        },
+        "effectiveSettings": _effective_body(effective_settings(record, issued.policy)),
         "allowedCountries": terms.allowed_countries,
         "deniedCountries": terms.denied_countries,
     }
+    body |= rules_body(terms)
     if version == 1:
         body["name"] = terms.label
     if record.kind is TokenKind.PUBLISH:
@@ -172,7 +169,7 @@ def _patterns(streams: Iterable[schemas.Stream]) -> tuple[StreamPattern, ...]:
 
 def _says_something(body: schemas.UpdateToken) -> bool:
     return any(getattr(body, name) not in (None, UNSET) for name in body.__struct_fields__) or any(
-        getattr(body, name, UNSET) is None for name in _CLEARABLE
+        getattr(body, name, UNSET) is None for name in (*_CLEARABLE, *CLEARABLE)
     )
 
 
@@ -184,17 +181,16 @@ def _tuple_or(value: list[str] | None, otherwise: tuple[str, ...]) -> tuple[str,
     return otherwise if value is None else tuple(value)
 
 
-def _seconds(instant: datetime | None) -> int | None:
-    """Return an instant as whole seconds since the epoch, rounded up; one without a zone is in UTC."""
-    if instant is None:
-        return None
-    try:
-        return math.ceil((instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)).timestamp())
-    except (OverflowError, ValueError):
-        raise InvalidInput("notBefore lies outside the years 1970 to 9999", field="notBefore") from None
+def _expiry(body: schemas.CreateToken, now: int) -> int | None:
+    if body.expires is not None and body.expires_on is not None:
+        raise InvalidInput("set expires (seconds from now) or expiresOn (an instant), not both", field="expiresOn")
+    return seconds(body.expires_on, "expiresOn") if body.expires is None else now + body.expires
 
 
-def _instant(seconds: int | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+def _effective_body(settings: EffectiveSettings) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "originCluster": settings.origin_cluster,
+        "allowedCountries": settings.allowed_countries,
+        "deniedCountries": settings.denied_countries,
+    }
+    return body if settings.expires_at is None else body | {"expiresOn": instant(settings.expires_at)}

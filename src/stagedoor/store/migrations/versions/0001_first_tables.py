@@ -6,6 +6,11 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+
+def _sorted(length: int) -> sa.String:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 _big_id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
@@ -52,7 +57,7 @@ def upgrade() -> None:
         "engine",
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("kind", sa.String(32), nullable=False),
-        sa.Column("name", sa.String(64), nullable=False, unique=True),
+        sa.Column("name", _sorted(64), nullable=False, unique=True),
         sa.Column("account_id", sa.String(64), nullable=False),
         sa.Column("secret_digest", sa.LargeBinary, nullable=False, unique=True),
         sa.Column("added_on", sa.BigInteger, nullable=False),
@@ -62,7 +67,7 @@ def upgrade() -> None:
         sa.Column("id", _big_id, primary_key=True),
         sa.Column("account_id", sa.String(64), sa.ForeignKey("account.id"), nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("label", sa.String(128), nullable=False),
+        sa.Column("label", _sorted(128), nullable=False),
         sa.Column("terms", sa.Text, nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
         sa.Column("sealed", sa.LargeBinary, nullable=False),

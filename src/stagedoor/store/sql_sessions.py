@@ -1,0 +1,301 @@
+"""Sessions and the use of tokens on SQL.
+
+An admission locks its token's row (and with a limit for each subject, the account's): two admissions of one token see each
+other's effects. On SQLite there is one writer anyway.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, bindparam, case, delete, exists, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from stagedoor.model.access import Action, Protocol
+from stagedoor.model.addresses import Network, format_network, parse_network
+from stagedoor.model.caveats import Per
+from stagedoor.model.decision import Decision, Reason
+from stagedoor.model.ids import AccountId, EngineId, TokenId
+from stagedoor.model.session import SILENCE_SECONDS, OpenSession, SessionStart, TokenUse, usage_of
+from stagedoor.model.usage import Effects, Usage
+from stagedoor.service.ports import Admission, ChangeKind, Shadowed
+from stagedoor.store import schema
+from stagedoor.store.codec import session_of, session_row, use_of, write_instants
+from stagedoor.store.transactions import Database, Write
+
+_KEPT_REBINDS: Final = 1000
+
+
+class SqlSessions:
+    """The port `SessionStore`."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the database."""
+        self._reading, self._writing = database.reading, database.writing
+
+    async def admit(self, admission: Admission) -> Decision:
+        """Judge an admission by what is known now, and write down what it changes."""
+        start = admission.start
+        publishes = start.action is Action.PUBLISH
+        async with self._writing(numbered=publishes or admission.binds) as write:
+            await _lock(write.connection, start, admission.per)
+            use, sessions = await _read(write.connection, start, admission.per)
+            silent = [s for s in sessions if s.gone(start.at) and not (admission.running and s.goes_on_with(start))]
+            for session in silent:
+                # A broadcast that fell silent is told of when it is ended, which only a numbered write can do.
+                if write.revision or session.start.action is Action.SUBSCRIBE:
+                    await _end(write, session, session.seen_at)
+            if silent:
+                use, sessions = await _read(write.connection, start, admission.per)
+                sessions = [session for session in sessions if session not in silent]
+            usage, own = usage_of(use, sessions, start, admission.per)
+            decision, effects = admission.judge(usage)
+            if decision.allowed:
+                await _apply(write, start, use, own, effects, told=admission.told)
+            return decision
+
+    async def usage(self, start: SessionStart, per: Per) -> Usage:
+        """Return the usage that `start` would be judged by; nothing is changed."""
+        async with self._reading() as connection:
+            use, sessions = await _read(connection, start, per)
+        return usage_of(use, [session for session in sessions if not session.gone(start.at)], start, per)[0]
+
+    async def begin_sessions(self, starts: Sequence[SessionStart]) -> None:
+        """Keep sessions that were admitted from memory."""
+        c = schema.session.c
+        async with self._writing() as write:
+            for engine in {start.engine for start in starts}:
+                begun = {start.session: start.at for start in starts if start.engine == engine}
+                older = select(schema.session).where(
+                    c.engine_id == engine, c.engine_session.in_(begun), c.action == "publish", c.ended_at.is_(None)
+                )
+                for row in (await write.connection.execute(older)).mappings().all():
+                    if row["since"] <= begun[row["engine_session"]]:
+                        await _end(write, session_of(row), begun[row["engine_session"]])
+            await write.connection.execute(_INSERT_UNLESS_ENDED, [session_row(start) for start in starts])
+            for account, stream in dict.fromkeys((start.account, start.stream) for start in starts):
+                write.touches(ChangeKind.LIVE, account, stream.encode())
+
+    async def end_session(self, engine: EngineId, session: str, at: float, action: Action | None = None) -> None:
+        """End what is open of an engine's session, and count it."""
+        c = schema.session.c
+        query = select(schema.session).where(c.engine_id == engine, c.engine_session == session, c.ended_at.is_(None))
+        if action is not None:
+            query = query.where(c.action == action)
+        async with self._reading() as connection:
+            opened = [session_of(row) for row in (await connection.execute(query)).mappings()]
+        for found in opened:
+            await self._end(found, at)
+        if not opened and action is Action.PUBLISH:
+            async with self._writing(numbered=False) as write:
+                await write.connection.execute(insert(schema.session).values(_tombstone(engine, session, at)))
+
+    async def end_silent(self, engines: Collection[EngineId], now: float) -> None:
+        """End the sessions on these engines of which nothing was heard for too long, when they were last heard of."""
+        c = schema.session.c
+        query = select(schema.session).where(
+            c.engine_id.in_(engines), c.ended_at.is_(None), c.seen_at < now - SILENCE_SECONDS
+        )
+        async with self._reading() as connection:
+            silent = [session_of(row) for row in (await connection.execute(query)).mappings()]
+        for session in silent:
+            await self._end(session, session.seen_at)
+
+    async def _end(self, session: OpenSession, at: float) -> None:
+        """End one session, in a transaction of its own: two of them never wait for each other in a ring."""
+        async with self._writing(numbered=session.start.action is Action.PUBLISH) as write:
+            await _end(write, session, at)
+
+    async def open_sessions(self, engine: EngineId) -> Sequence[OpenSession]:
+        """Return what is open on an engine."""
+        c = schema.session.c
+        query = select(schema.session).where(c.engine_id == engine, c.ended_at.is_(None)).order_by(c.id)
+        async with self._reading() as connection:
+            return [session_of(row) for row in (await connection.execute(query)).mappings()]
+
+    async def saw_sessions(self, engine: EngineId, seen: Mapping[str, int], at: float) -> None:
+        """Note signs of life of an engine's sessions, with the bytes they carried so far."""
+        rows = [
+            {"engine": engine, "key": session, "carried": carried, "at": at}
+            for session, carried in sorted(seen.items())
+        ]
+        if rows:
+            async with self._writing(numbered=False) as write:
+                await write.connection.execute(_SAW, rows)
+
+    async def forget_sessions(self, before: float) -> None:
+        """Delete what is kept of sessions that ended before an instant."""
+        async with self._writing(numbered=False) as write:
+            await write.connection.execute(delete(schema.session).where(schema.session.c.ended_at < before))
+
+    async def count_shadowed(self, counts: Mapping[Shadowed, int], at: float) -> None:
+        """Add to the counts of what shadow mode let through."""
+        rows = [
+            {"account_id": account, "token_id": token_id, "reason": reason, "times": times, "last_at": at}
+            for (account, token_id, reason), times in sorted(counts.items())
+        ]
+        async with self._writing(numbered=False) as write:
+            dialect = sqlite if write.connection.dialect.name == "sqlite" else postgresql
+            added = dialect.insert(schema.shadowed)
+            times = schema.shadowed.c.times + added.excluded.times
+            await write.connection.execute(
+                added.on_conflict_do_update(
+                    index_elements=["account_id", "token_id", "reason"],
+                    set_={"times": times, "last_at": added.excluded.last_at},
+                ),
+                rows,
+            )
+
+    async def shadowed(self, account: AccountId, token_id: TokenId | None) -> Mapping[Reason, int]:
+        """Return what shadow mode let through, of a token or of the whole account."""
+        c = schema.shadowed.c
+        query = select(c.reason, c.times).where(c.account_id == account).order_by(c.reason)
+        if token_id is not None:
+            query = query.where(c.token_id == token_id)
+        counts: dict[Reason, int] = {}
+        async with self._reading() as connection:
+            for reason, times in await connection.execute(query):
+                counts[Reason(reason)] = counts.get(Reason(reason), 0) + times
+        return counts
+
+
+async def read_bound(connection: AsyncConnection, token_id: TokenId) -> dict[Network, float]:
+    """Return the networks that a token is bound to and since when, oldest first."""
+    c = schema.token_bound.c
+    rows = await connection.execute(select(c.network, c.at).where(c.token_id == token_id).order_by(c.at, c.network))
+    return {parse_network(network): at for network, at in rows}
+
+
+async def forget_bound(connection: AsyncConnection, token_id: TokenId) -> None:
+    """Bind a token to nothing any more."""
+    await connection.execute(delete(schema.token_bound).where(schema.token_bound.c.token_id == token_id))
+
+
+async def forget_use(connection: AsyncConnection, token_id: TokenId) -> None:
+    """Make a token as good as new: what was used was another secret."""
+    await forget_bound(connection, token_id)
+    await connection.execute(delete(schema.token_use).where(schema.token_use.c.token_id == token_id))
+
+
+async def _lock(connection: AsyncConnection, start: SessionStart, per: Per) -> None:
+    if per is Per.SUBJECT:
+        account = select(schema.account.c.id).where(schema.account.c.id == start.account)
+        await connection.execute(account.with_for_update(key_share=True))
+    token = select(schema.token.c.id).where(schema.token.c.id == start.token_id)
+    await connection.execute(token.with_for_update(key_share=True))
+
+
+async def _read(connection: AsyncConnection, start: SessionStart, per: Per) -> tuple[TokenUse, list[OpenSession]]:
+    """Read a token's use, and what is open of it, or of its subject too, oldest first."""
+    query = select(schema.token_use).where(schema.token_use.c.token_id == start.token_id)
+    row: RowMapping | None = (await connection.execute(query)).mappings().one_or_none()
+    use = use_of(row, await read_bound(connection, start.token_id))
+    c = schema.session.c
+    whose = c.token_id == start.token_id
+    if per is Per.SUBJECT:
+        whose = or_(whose, (c.account_id == start.account) & (c.subject == start.subject))
+    opened = select(schema.session).where(whose, c.ended_at.is_(None)).order_by(c.since, c.id)
+    return use, [session_of(row) for row in (await connection.execute(opened)).mappings()]
+
+
+async def _apply(
+    write: Write, start: SessionStart, use: TokenUse, own: OpenSession | None, effects: Effects, *, told: bool
+) -> None:
+    """Write down what an admission changes."""
+    connection, c = write.connection, schema.session.c
+    if own is not None:
+        same = update(schema.session).where(c.id == own.id)
+        await connection.execute(same.values(seen_at=start.at, engine_session=start.session))
+    rebinds = use.rebinds
+    if effects.bind is not None:
+        await _bind(write, start, effects)
+        if effects.unbind:
+            rebinds = (*rebinds, start.at)[-_KEPT_REBINDS:]
+    for session_id, at in effects.ends:
+        await connection.execute(update(schema.session).where(c.id == session_id).values(end_at=at))
+    if (effects.starts or effects.resumes) and told:
+        # What an engine begins anew under an id has ended before.
+        older = select(schema.session).where(
+            c.engine_id == start.engine,
+            c.engine_session == start.session,
+            c.action == start.action,
+            c.ended_at.is_(None),
+        )
+        for row in (await connection.execute(older)).mappings().all():
+            await _end(write, session_of(row), start.at)
+        await connection.execute(insert(schema.session).values(session_row(start)))
+        if start.action is Action.PUBLISH:
+            write.touches(ChangeKind.LIVE, start.account, start.stream.encode())
+    if effects.starts or effects.unbind:
+        started = int(effects.starts)
+        changed = {"last_ip": start.client_ip, "rebinds": write_instants(rebinds)}
+        u = schema.token_use
+        kept = update(u).where(u.c.token_id == start.token_id).values(changed | {"starts": u.c.starts + started})
+        if (await connection.execute(kept)).rowcount == 0:
+            first = {"token_id": start.token_id, "starts": started, "watched_seconds": 0.0, "bytes": 0}
+            await connection.execute(insert(u).values(first | changed))
+
+
+async def _bind(write: Write, start: SessionStart, effects: Effects) -> None:
+    c = schema.token_bound.c
+    gone = [format_network(network) for network in (*effects.unbind, effects.bind) if network is not None]
+    await write.connection.execute(delete(schema.token_bound).where(c.token_id == start.token_id, c.network.in_(gone)))
+    await write.connection.execute(
+        insert(schema.token_bound).values(token_id=start.token_id, network=gone[-1], at=start.at)
+    )
+    digest = select(schema.token.c.digest).where(schema.token.c.id == start.token_id)
+    write.touches(ChangeKind.TOKEN, start.account, (await write.connection.execute(digest)).scalar_one())
+
+
+async def _end(write: Write, session: OpenSession, at: float) -> None:
+    """End a session and count it, once."""
+    at = max(at, session.start.at)
+    c, u = schema.session.c, schema.token_use
+    ended = update(schema.session).where(c.id == session.id, c.ended_at.is_(None)).values(ended_at=at, seen_at=at)
+    if (await write.connection.execute(ended)).rowcount == 0:
+        return  # somebody else was quicker, and has counted it
+    counted = {
+        "watched_seconds": u.c.watched_seconds + (at - session.start.at),
+        "bytes": u.c.bytes + session.bytes,
+        "last_at": at,
+    }
+    await write.connection.execute(update(u).where(u.c.token_id == session.start.token_id).values(counted))
+    if session.start.action is Action.PUBLISH:
+        write.touches(ChangeKind.LIVE, session.start.account, session.start.stream.encode())
+
+
+def _tombstone(engine: EngineId, session: str, at: float) -> dict[str, object]:
+    """Write a row for a session that was to publish and ended before its beginning was known."""
+    nobody = SessionStart(AccountId(""), TokenId(0), "", engine, session, "", Action.PUBLISH, Protocol.UNKNOWN, "", at)
+    return session_row(nobody) | {"ended_at": at}
+
+
+def _statements() -> tuple[Any, Any]:
+    """Build the statements that run for many rows at once."""
+    s = schema.session
+    mine = (s.c.engine_id == bindparam("engine"), s.c.engine_session == bindparam("key"), s.c.ended_at.is_(None))
+    saw = (
+        update(s)
+        .where(*mine, s.c.seen_at < bindparam("at"))
+        .values(
+            seen_at=bindparam("at"),
+            bytes=case((s.c.bytes < bindparam("carried"), bindparam("carried")), else_=s.c.bytes),
+        )
+    )
+    ended = s.alias("ended")
+    names = [column.name for column in s.columns if column.name != "id"]
+    values = [bindparam(name, type_=s.c[name].type) for name in names]
+    unless_ended = insert(s).from_select(
+        names,
+        select(*values).where(
+            ~exists().where(
+                ended.c.engine_id == bindparam("engine_id"),
+                ended.c.engine_session == bindparam("engine_session"),
+                ended.c.ended_at > bindparam("since"),
+            )
+        ),
+    )
+    return unless_ended, saw
+
+
+_INSERT_UNLESS_ENDED, _SAW = _statements()

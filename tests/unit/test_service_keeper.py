@@ -1,0 +1,158 @@
+"""The keeper: what an engine lists is alive, what it does not list has ended, and what has to end is ended there."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from stagedoor.model.engine import Engine, EngineKind
+from stagedoor.model.errors import Unavailable
+from stagedoor.model.session import OpenSession
+from stagedoor.service.keeper import Keeper
+from tests.world import BASE, ENGINES, World, opened
+
+ENGINE = ENGINES["mtx-controlled"]
+WATCH = {"do": "subscribe", "stream": "A/cam", "engine": "mtx-controlled", "protocol": "rtsp", "token": "see"}
+
+
+class Control:
+    """An engine that runs what it is told."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, int] = {}
+        self.ended: list[str] = []
+        self.away = False
+        self.closed = False
+
+    async def sessions(self, engine: Engine) -> Mapping[str, int]:
+        """List what runs."""
+        if self.away:
+            raise Unavailable(f"{engine.name} is away")
+        return self.running
+
+    async def end(self, engine: Engine, session: OpenSession) -> None:
+        """End a session."""
+        self.ended.append(session.start.session)
+        del self.running[session.start.session]
+
+    async def close(self) -> None:
+        """Close."""
+        self.closed = True
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A world whose viewers' token may have one session, of a minute and a thousand bytes."""
+    async with opened("memory", tmp_path) as made:
+        streams = [{"streamName": "cam"}]
+        await made.begin(
+            {
+                "on": {"kind": "publish", "streams": streams, "subscribeRequiresAuth": True},
+                "see": {
+                    "kind": "subscribe",
+                    "streams": streams,
+                    "sessionLimit": {"most": 1, "over": "end_oldest"},
+                    "budgets": {"sessionSeconds": 60, "bytes": 1000},
+                },
+            }
+        )
+        yield made
+
+
+def keeper(world: World, control: Control) -> Keeper:
+    """Make a keeper of one engine."""
+    return Keeper(
+        view=world.view,
+        engines=lambda: [ENGINE],
+        tokens=world.store,
+        sessions=world.store.sessions,
+        controls={EngineKind.MEDIAMTX: lambda: control},
+        clock=world.clock,
+        may_work=lambda: True,
+    )
+
+
+async def admitted(world: World, control: Control, name: str) -> None:
+    """Let a session in, and have the engine run it."""
+    decision = await world.authorize({**WATCH, "session": name})
+    assert decision.allowed
+    control.running[name] = 0
+
+
+async def test_a_session_that_may_go_on_is_left_alone(world: World) -> None:
+    """A session within its limits runs; being listed keeps it alive beyond the silence that would end it."""
+    control = Control()
+    await admitted(world, control, "one")
+    for seconds in (5, 50, 59):
+        world.now = BASE + seconds
+        assert await keeper(world, control).look_after(ENGINE) == []
+    (session,) = await world.store.sessions.open_sessions(ENGINE.id)
+    assert session.seen_at == BASE + 59
+    assert control.ended == []
+
+
+@pytest.mark.parametrize(("seconds", "carried", "ends"), [(59, 999, False), (60, 999, True), (59, 1000, True)])
+async def test_a_spent_budget_ends_a_session(world: World, seconds: int, carried: int, ends: bool) -> None:
+    """At the budget of seconds or bytes the session is ended on the engine and in the store."""
+    control = Control()
+    await admitted(world, control, "one")
+    world.now = BASE + seconds
+    control.running["one"] = carried
+    ended = await keeper(world, control).look_after(ENGINE)
+    assert bool(ended) is ends
+    assert control.ended == (["one"] if ends else [])
+    assert len(await world.store.sessions.open_sessions(ENGINE.id)) == (0 if ends else 1)
+
+
+async def test_the_oldest_is_ended_for_a_newer_one(world: World) -> None:
+    """A session that has to make room is ended, the newer one is not."""
+    control = Control()
+    await admitted(world, control, "old")
+    world.now = BASE + 11
+    await admitted(world, control, "new")
+    ended = await keeper(world, control).look_after(ENGINE)
+    assert [(one.session, one.reason.value) for one in ended] == [("old", "too_many_sessions")]
+
+
+async def test_a_revoked_token_ends_what_runs_and_a_disabled_one_does_not(world: World) -> None:
+    """Revoking ends the session; switching off only stops new ones."""
+    control = Control()
+    await admitted(world, control, "one")
+    await world.change({"change": "see", "body": {"isActive": False}})
+    assert await keeper(world, control).look_after(ENGINE) == []
+    await world.change({"revoke": "see"})
+    ended = await keeper(world, control).look_after(ENGINE)
+    assert [one.reason.value for one in ended] == ["token_revoked"]
+
+
+async def test_what_is_not_listed_has_ended_but_for_a_young_one(world: World) -> None:
+    """A session that the engine does not know any more is over; one just admitted may not be there yet."""
+    control = Control()
+    await admitted(world, control, "one")
+    control.running.clear()
+    world.now = BASE + 10
+    await keeper(world, control).look_after(ENGINE)
+    assert len(await world.store.sessions.open_sessions(ENGINE.id)) == 1
+    world.now = BASE + 10.5
+    await keeper(world, control).look_after(ENGINE)
+    assert await world.store.sessions.open_sessions(ENGINE.id) == []
+
+
+async def test_an_engine_that_is_away_ends_nothing(world: World) -> None:
+    """No answer is no news: sessions stay as they are."""
+    control = Control()
+    await admitted(world, control, "one")
+    control.away = True
+    world.now = BASE + 50
+    with pytest.raises(Unavailable):
+        await keeper(world, control).look_after(ENGINE)
+    assert len(await world.store.sessions.open_sessions(ENGINE.id)) == 1
+
+
+async def test_closing_closes_the_controls(world: World) -> None:
+    """Connections that were made are closed."""
+    control = Control()
+    watched = keeper(world, control)
+    await watched.look_after(ENGINE)
+    await watched.close()
+    assert control.closed
