@@ -142,8 +142,8 @@ async def fill(folder: Path, tokens: int) -> tuple[Settings, AccountId, str, lis
                 }
             )
         # Straight into the table: a hundred thousand calls would measure the disk.
-        async with admin.store._writer.begin() as connection:  # noqa: SLF001
-            await connection.execute(insert(schema.token), rows)
+        async with admin.store._writing(numbered=False) as write:  # noqa: SLF001
+            await write.connection.execute(insert(schema.token), rows)
     return settings, account, hook_url(settings, EngineKind.MEDIAMTX, added.hook_secret), values
 
 
