@@ -399,6 +399,9 @@ def _session_limit(question: Question, token: Token) -> str | None:
     counted = [session for session in question.used.open if session.of_token or limit.get("per") == "subject"]
     staying = [session for session in counted if session.end_at is None]
     leaving = [session for session in counted if session.end_at is not None and now < session.end_at]
+    if question.running:
+        # It was taken for gone, and may come back where there is room.
+        return None if len(staying) + len(leaving) < limit["most"] else "too_many_sessions"
     free = {
         "refuse": len(staying) + len(leaving) < limit["most"],
         "end_oldest": True,
@@ -416,7 +419,9 @@ def _single_use(question: Question, token: Token) -> str | None:
     own, used, now = question.own, question.used, question.now
     if own is not None:
         return None if own.end_at is None or now < own.end_at else "token_used"
-    if question.action == "subscribe" and not question.running and not any(token.live for token in question.publishers):
+    if question.running:
+        return None
+    if question.action == "subscribe" and not any(token.live for token in question.publishers):
         return "stream_not_live"
     # Without a grace there is no coming back, also not while the first session is open.
     still_open = bool(single.get("graceSeconds", 0)) and any(session.of_token for session in used.open)

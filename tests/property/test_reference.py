@@ -101,7 +101,12 @@ def test_session_limits_answer_as_in_the_reference_at_every_edge(per: str, over:
 @pytest.mark.parametrize("grace", [0, 10])
 def test_single_use_answers_as_in_the_reference_at_every_edge(grace: int) -> None:
     """From the same address or another, before, at and after the end of the grace, while it is open, live, or goes on."""
-    opened = ([], [Open(since=99)], [Open(since=99, own=True, end_at=100)], [Open(since=99, own=True, end_at=101)])
+    opened: tuple[list[Open], ...] = (
+        [],
+        [Open(since=99)],
+        [Open(since=99, own=True, end_at=100)],
+        [Open(since=99, own=True, end_at=101)],
+    )
     body = {"singleUse": {"graceSeconds": grace}}
     for sessions, ended, ip in product(
         opened, (None, 89, 90, 91, 100), ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2", "")

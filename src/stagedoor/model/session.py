@@ -4,7 +4,7 @@ A session counts from its admission to its end, which the engine tells, or to th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from stagedoor.model.access import Action, Protocol
@@ -108,6 +108,22 @@ def usage_of(
         own=None if own is None else _session(own, asked),
     )
     return usage, own
+
+
+def without_silent(
+    use: TokenUse, sessions: Sequence[OpenSession], asked: SessionStart
+) -> tuple[TokenUse, list[OpenSession]]:
+    """Return what is known when the sessions that fell silent have been ended and counted."""
+    awake = [session for session in sessions if not session.gone(asked.at)]
+    for session in sessions:
+        if session not in awake and session.start.token_id == asked.token_id:
+            use = replace(
+                use,
+                watched_seconds=use.watched_seconds + session.seen_at - session.start.at,
+                bytes=use.bytes + session.bytes,
+                last_at=session.seen_at,
+            )
+    return use, awake
 
 
 def _session(session: OpenSession, asked: SessionStart) -> Session:

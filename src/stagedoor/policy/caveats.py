@@ -157,7 +157,7 @@ def _session_limit(caveat: SessionLimit, _access: Access, standing: Standing, no
     own = usage.own
     if own is not None:
         return None if own.end_at is None or now < own.end_at else Reason.TOO_MANY_SESSIONS
-    if len(usage.sessions) < caveat.most or caveat.over is Over.END_OLDEST:
+    if len(usage.sessions) < caveat.most or (caveat.over is Over.END_OLDEST and not standing.running):
         return None
     staying = leaving = 0
     for session in usage.sessions:
@@ -165,7 +165,7 @@ def _session_limit(caveat: SessionLimit, _access: Access, standing: Standing, no
             staying += 1
         elif now < session.end_at:
             leaving += 1
-    if caveat.over is Over.GRACE:
+    if caveat.over is Over.GRACE and not standing.running:
         room = staying < caveat.most or leaving < caveat.most
     else:
         room = staying + leaving < caveat.most
@@ -180,7 +180,7 @@ def _single_use(caveat: SingleUse, access: Access, standing: Standing, now: floa
         return None if usage.own.end_at is None or now < usage.own.end_at else Reason.TOKEN_USED
     if access.action is Action.SUBSCRIBE and not standing.live and not standing.running:
         return Reason.STREAM_NOT_LIVE
-    if usage.starts == 0:
+    if usage.starts == 0 or standing.running:
         return None
     if not caveat.grace_seconds:
         return Reason.TOKEN_USED

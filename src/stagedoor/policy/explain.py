@@ -5,6 +5,7 @@ from typing import NamedTuple
 from stagedoor.model.access import Access
 from stagedoor.model.decision import ALLOWING, Decision, Reason, Standing
 from stagedoor.model.token import VerifiedToken
+from stagedoor.policy.admission import ENDING, ends
 from stagedoor.policy.decide import decide, tried
 from stagedoor.policy.rules import Rule, examine
 from stagedoor.policy.saw import saw
@@ -29,14 +30,23 @@ class Finding(NamedTuple):
 
 
 def explain(
-    token: VerifiedToken | None, access: Access, standing: Standing, now: float
+    token: VerifiedToken | None, access: Access, standing: Standing, now: float, *, runs: bool = False
 ) -> tuple[Decision, tuple[Finding, ...]]:
-    """Decide as `decide` does, and go through all the rules whatever the first ones said."""
+    """Decide as `decide` does, and go through all the rules whatever the first ones said.
+
+    `runs`: it is asked whether a session may go on, as `ends` is; then what only stops new starts decides nothing.
+    """
+    if runs:
+        standing = standing._replace(running=True)
     findings: list[Finding] = []
     decided = False
     for rule, reason, caveat in examine(token, access, standing, now):
         trying = reason is not None and reason not in ALLOWING and tried(reason, caveat, standing, now)
-        decisive = reason is not None and not decided and not trying
+        counts = reason is not None and (not runs or reason in ENDING or reason in ALLOWING)
+        decisive = counts and not decided and not trying
         decided = decided or decisive
         findings.append(Finding(rule, saw(rule, caveat, token, access, standing, now), reason, decisive, trying))
+    if runs:
+        ended = ends(token, access, standing, now)
+        return Decision(ended or Reason.OK, standing.revision), tuple(findings)
     return decide(token, access, standing, now), tuple(findings)

@@ -249,10 +249,12 @@ class Authorizer:
         if protocol is _HLS:
             running, confirmed = self._viewers.running(viewer, now)
             stands = stands._replace(running=running)
-            if token.counts and confirmed:
-                # The store has counted this viewer a moment ago.
-                stands = stands._replace(usage=Usage(own=Session(0, now)))
-                return self._told(engine, attempt, access, token, decide(token, access, stands, now), now)
+            if token.counts and (confirmed or (running and not stands.sessions_told)):
+                # The store has counted this viewer a moment ago, or keeps no session of theirs.
+                decision = decide(token, access, stands._replace(usage=Usage(own=Session(0, now))), now)
+                if decision.reason in ALLOWING:
+                    self._viewers.saw(viewer, now)
+                return self._told(engine, attempt, access, token, decision, now)
         if not (token.counts or token.binds):
             decision = decide(token, access, stands, now)
         else:
@@ -280,9 +282,8 @@ class Authorizer:
             at = self._clock()
             if not attempt.running:
                 return admit(token, access, stands._replace(usage=usage, running=usage.own is not None), at)
-            # What runs was let in. If we took it for gone while we were away, it is back, and is no new start.
-            known = usage if usage.own is not None else usage._replace(own=Session(0, at))
-            decision = _go_on(token, access, stands._replace(usage=known), at)
+            # What runs was let in. One that we took for gone is back: no new start, where there still is room for it.
+            decision = _go_on(token, access, stands._replace(usage=usage, running=True), at)
             return decision, Effects(resumes=usage.own is None)
 
         told = stands.sessions_told

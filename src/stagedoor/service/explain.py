@@ -70,5 +70,5 @@ class Explainer:
             start = session_start(engine, attempt, access, token, at)
             usage = await self._sessions.usage(start, counted_per(token))
             stands = stands._replace(usage=usage, running=attempt.running or usage.own is not None)
-        decision, findings = explain(token, access, stands, at)
+        decision, findings = explain(token, access, stands, at, runs=attempt.running)
         return Explained(decision, findings, token.id if token is not None else None)

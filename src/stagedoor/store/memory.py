@@ -11,7 +11,7 @@ from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.session import SILENCE_SECONDS, OpenSession, SessionStart, TokenUse, usage_of
+from stagedoor.model.session import SILENCE_SECONDS, OpenSession, SessionStart, TokenUse, usage_of, without_silent
 from stagedoor.model.token import TokenKind, TokenRecord
 from stagedoor.model.usage import Effects, Usage
 from stagedoor.service.ports import (
@@ -68,7 +68,7 @@ class MemoryStore:
             owner,
             tuple(publishers),
             self._n,
-            tuple(self._tokens[token_id] for token_id in sorted(live)),
+            tuple(self._tokens[token_id] for token_id in sorted(live) if token_id in self._tokens),
             dict(self.sessions.use(record.id).bound) if record is not None else {},
         )
 
@@ -263,8 +263,12 @@ class MemorySessions:
         return self._uses.get(token_id, TokenUse())
 
     def forget_use(self, token_id: TokenId) -> None:
-        """Make a token as good as new."""
+        """Make a token as good as new: what runs with its old secret is nobody's."""
         self._uses.pop(token_id, None)
+        for opened in list(self._opened.values()):
+            if opened.start.token_id == token_id:
+                nobodys = opened.start._replace(token_id=TokenId(0), subject="")
+                self._opened[opened.id] = replace(opened, start=nobodys)
 
     def forget_bound(self, token_id: TokenId) -> None:
         """Bind a token to nothing any more."""
@@ -287,8 +291,8 @@ class MemorySessions:
 
     async def usage(self, start: SessionStart, per: Per) -> Usage:
         """Return the usage that `start` would be judged by; nothing is changed."""
-        awake = [opened for opened in self._of(start, per) if not opened.gone(start.at)]
-        return usage_of(self.use(start.token_id), awake, start, per)[0]
+        use, awake = without_silent(self.use(start.token_id), self._of(start, per), start)
+        return usage_of(use, awake, start, per)[0]
 
     async def begin_sessions(self, starts: Sequence[SessionStart]) -> None:
         """Keep sessions that were admitted from memory."""

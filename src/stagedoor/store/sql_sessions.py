@@ -16,7 +16,7 @@ from stagedoor.model.addresses import Network, format_network, parse_network
 from stagedoor.model.caveats import Per
 from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.session import SILENCE_SECONDS, OpenSession, SessionStart, TokenUse, usage_of
+from stagedoor.model.session import SILENCE_SECONDS, OpenSession, SessionStart, TokenUse, usage_of, without_silent
 from stagedoor.model.usage import Effects, Usage
 from stagedoor.service.ports import Admission, ChangeKind, Shadowed
 from stagedoor.store import schema
@@ -58,7 +58,7 @@ class SqlSessions:
         """Return the usage that `start` would be judged by; nothing is changed."""
         async with self._reading() as connection:
             use, sessions = await _read(connection, start, per)
-        return usage_of(use, [session for session in sessions if not session.gone(start.at)], start, per)[0]
+        return usage_of(*without_silent(use, sessions, start), start, per)[0]
 
     async def begin_sessions(self, starts: Sequence[SessionStart]) -> None:
         """Keep sessions that were admitted from memory."""
@@ -172,8 +172,11 @@ async def forget_bound(connection: AsyncConnection, token_id: TokenId) -> None:
 
 
 async def forget_use(connection: AsyncConnection, token_id: TokenId) -> None:
-    """Make a token as good as new: what was used was another secret."""
+    """Make a token as good as new: what was used was another secret, and what runs with that one is nobody's."""
     await forget_bound(connection, token_id)
+    c = schema.session.c
+    mine = update(schema.session).where(c.token_id == token_id, c.ended_at.is_(None))
+    await connection.execute(mine.values(token_id=0, subject=""))
     await connection.execute(delete(schema.token_use).where(schema.token_use.c.token_id == token_id))
 
 

@@ -48,7 +48,9 @@ def verified(record: TokenRecord) -> VerifiedToken:
         added_on=record.added_on,
         subject=terms.subject,
         sets_countries=any(isinstance(condition, Countries) for condition in conditions),
-        counts=terms.end_sessions_at_expiry or any(isinstance(condition, _COUNTED) for condition in conditions),
+        counts=terms.end_sessions_at_expiry
+        or bool(terms.subject)  # another token of the subject may limit them
+        or any(isinstance(condition, _COUNTED) for condition in conditions),
         binds=any(isinstance(condition, BoundAddresses) for condition in conditions),
         outlived=not terms.end_sessions_at_expiry,
     )
