@@ -23,6 +23,14 @@ SAME_READER_SECONDS: Final = 10.0
 """An RTSP reader is asked about twice, under two ids, within this time."""
 
 
+MAX_SESSION_ID: Final = 255
+
+
+def session_id(text: str) -> str:
+    """Return an engine's id of a session as it is kept: cut, and without what no database takes."""
+    return text.replace("\0", "")[:MAX_SESSION_ID]
+
+
 class SessionStart(NamedTuple):
     """An access that was or would be admitted: of which token, to what, from where, and when.
 

@@ -13,7 +13,7 @@ from stagedoor.model.decision import ALLOWING, Decision, Reason, Standing
 from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId, EngineId, StreamId, TokenId
-from stagedoor.model.session import HLS_SILENCE_SECONDS, SessionStart
+from stagedoor.model.session import HLS_SILENCE_SECONDS, SessionStart, session_id
 from stagedoor.model.token import TokenState, VerifiedToken
 from stagedoor.model.usage import Effects, Session, Usage
 from stagedoor.policy import admit, decide, ends
@@ -38,7 +38,6 @@ _log = logging.getLogger(__name__)
 CONFIRMED_SECONDS: Final = 5.0
 """How long an HLS viewer that was counted is not counted again; a limit that changed bites after so long at most."""
 
-MAX_SESSION_ID: Final = 255
 MAX_CLIENT_IP: Final = 64
 
 _MOST_VIEWERS: Final = 100_000
@@ -397,7 +396,7 @@ def session_start(
         token.id,
         token.subject,
         engine.id if engine is not None else _NO_ENGINE,
-        session.replace("\0", "")[:MAX_SESSION_ID],
+        session_id(session),
         access.stream.name,
         access.action,
         access.protocol,

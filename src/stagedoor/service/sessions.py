@@ -15,7 +15,7 @@ from stagedoor.model.access import Action
 from stagedoor.model.decision import Reason
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.session import SessionStart
+from stagedoor.model.session import SessionStart, session_id
 from stagedoor.service.ports import Clock, SessionStore, Shadowed
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Sessions:
 
     def saw(self, engine: EngineId, session: str, carried: int = 0) -> None:
         """Take note of a sign of life, with the bytes carried so far if they are told."""
-        self._seen.setdefault(engine, {})[session] = carried
+        self._seen.setdefault(engine, {})[session_id(session)] = carried
 
     def shadowed(self, account: AccountId, token_id: TokenId | None, reason: Reason) -> None:
         """Count what shadow mode let through."""
@@ -77,7 +77,7 @@ class Sessions:
         at = self._clock()
         if self._starts:
             await self.flush()
-        await self._store.end_session(engine, session, at, action)
+        await self._store.end_session(engine, session_id(session), at, action)
         if action is not Action.SUBSCRIBE:
             # Rather note a broadcast twice than miss one that an engine begins anew under an old id.
             self._last.clear()

@@ -21,7 +21,12 @@ MAX_STARS: Final = 10
 MAX_MATCHED: Final = 2048
 """Longest text that a wildcard is compared with, in characters; what is longer matches nothing."""
 
-_MAX_PROGRAM_BYTES: Final = 16 * 1024
+MAX_PROGRAM: Final = 1000
+"""Largest program of a regular expression, in steps: each could be tried at each character of a name."""
+
+_MEMORY_BYTES: Final = 1024 * 1024
+"""What RE2 may keep of a program's states; short of it, it goes back to trying each step at each character."""
+
 _REMEMBERED: Final = 256
 
 
@@ -46,7 +51,7 @@ def check_pattern(pattern: StreamPattern) -> None:
         )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def compile_pattern(text: str) -> Matcher:
     """Compile a regular expression; equal texts share one compiled form.
 
@@ -60,6 +65,11 @@ def compile_pattern(text: str) -> Matcher:
         words = error.args[0] if error.args else "not accepted"
         detail = words.decode(errors="replace") if isinstance(words, bytes) else str(words)
         raise InvalidInput(f"the regular expression {text!r} is not valid: {detail}", field="streams") from None
+    if compiled.programsize > MAX_PROGRAM:
+        raise InvalidInput(
+            f"the regular expression {text!r} is not valid: too large, its counted repetitions make much of little",
+            field="streams",
+        )
     return _Remembering(compiled)
 
 
@@ -118,7 +128,7 @@ class _Wildcard:
 def _options() -> re2.Options:
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = _MAX_PROGRAM_BYTES
+    options.max_mem = _MEMORY_BYTES
     # Names are ASCII: a dot is one step of the program, and not the nine that all of Unicode takes.
     options.encoding = re2.Options.Encoding.LATIN1
     options.never_capture = True
