@@ -3,18 +3,19 @@
 import time
 import timeit
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from stagedoor.model.access import Access, Action, Protocol
 from stagedoor.model.account import OPEN, AccountPolicy
 from stagedoor.model.addresses import parse_network
-from stagedoor.model.caveats import Budgets, Countries, Over, SessionLimit, SingleUse
-from stagedoor.model.decision import Standing
+from stagedoor.model.caveats import Budgets, ClientAddresses, Countries, Over, SessionLimit, SingleUse
+from stagedoor.model.decision import Decision, Standing
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.hours import Hours, Window
 from stagedoor.model.ids import AccountId, StreamId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms, VerifiedToken
-from stagedoor.model.usage import Session, Usage
+from stagedoor.model.usage import Effects, Session, Usage
 from stagedoor.policy import admit, decide
 from stagedoor.tokens.verify import verified
 
@@ -96,17 +97,13 @@ def _token(kind: TokenKind, terms: TokenTerms) -> VerifiedToken:
     token = verified(record)
     if terms is not EVERY_RULE:
         return token
-    from dataclasses import replace  # noqa: PLC0415
-
-    from stagedoor.model.caveats import ClientAddresses  # noqa: PLC0415
-
     return replace(token, caveats=(*token.caveats, ClientAddresses((parse_network("203.0.113.0/24"),))))
 
 
-def _print(name: str, call: Callable[[], object]) -> float:
-    decision = call()
-    reason = decision[0][0] if isinstance(decision[0], tuple) else decision[0]  # type: ignore[index]
-    assert reason == "ok", reason
+def _print(name: str, call: Callable[[], Decision | tuple[Decision, Effects]]) -> float:
+    answer = call()
+    decision = answer if isinstance(answer, Decision) else answer[0]
+    assert decision.reason == "ok", decision
     rounds = timeit.repeat(call, number=CALLS, repeat=ROUNDS, timer=time.process_time)
     cost = sorted(rounds)[ROUNDS // 2] / CALLS * 1e6
     print(f"  {name:<34}{cost:>8.2f}")

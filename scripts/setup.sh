@@ -19,7 +19,7 @@ die() { say "$*"; exit 1; }
 wanted() {
     case $purpose in
         run) echo "nginx-rtmp ffmpeg" ;;
-        test) echo "nginx-rtmp ffmpeg postgresql" ;;
+        test) echo "nginx-rtmp ffmpeg postgresql chromium curl" ;;
         bench) echo "wrk taskset" ;;
         check) echo "" ;;
         *) die "unknown purpose $purpose" ;;

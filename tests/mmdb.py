@@ -1,6 +1,7 @@
 """Write small country files: MaxMind's format (.mmdb, version 2.0 of its specification), as far as tests need it."""
 
 import ipaddress
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ def write_mmdb(
 ) -> Path:
     """Write a file in which each network (`192.0.2.0/24`, `2001:db8::/32`, one address) has its record; return its path.
 
-    The narrower of two networks wins. In a tree of IPv6, IPv4 stands at ::/96. Values are maps, lists, texts, whole
+    The narrower of two networks wins. In a tree of IPv6, IPv4 stands at ::/96. Values are maps, lists, texts,
     numbers and truth values.
     """
     path.write_bytes(
@@ -85,9 +86,9 @@ def encoded(value: object) -> bytes:
         case Sized(bits, number):
             octets = number.to_bytes((number.bit_length() + 7) // 8, "big")
             return _control(_NUMBERS[bits], len(octets)) + octets
-        case str():
-            text = value.encode()
-            return _control(2, len(text)) + text
+        case str() | float():
+            kind, octets = (2, value.encode()) if isinstance(value, str) else (3, struct.pack(">d", value))
+            return _control(kind, len(octets)) + octets
         case Mapping():
             return _control(7, len(value)) + b"".join(encoded(key) + encoded(item) for key, item in value.items())
         case list():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stagedoor.edge.millicast import schemas
 from stagedoor.edge.millicast.tokens import terms_of
+from stagedoor.edge.parse import parse_body
 from stagedoor.model.access import Access, Action, Protocol
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.addresses import parse_network
@@ -454,7 +455,7 @@ def _record(token: Token, number: int) -> TokenRecord:
     """Make a token's record from its body, the way the API does."""
     kind = TokenKind(token.kind)
     schema = schemas.CreatePublishToken if kind is TokenKind.PUBLISH else schemas.CreateSubscribeToken
-    parsed: schemas.CreateToken = schemas.parse(json.dumps({"label": "x", **token.body}).encode(), schema)
+    parsed: schemas.CreateToken = parse_body(json.dumps({"label": "x", **token.body}).encode(), schema)
     terms = terms_of(parsed, token.made_at)
     check_terms(terms, kind)
     return TokenRecord(

@@ -3,32 +3,42 @@
 import base64
 import json
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from string import Template
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import select, update
 
 from stagedoor.cluster.revision import SharedRevision
 from stagedoor.cluster.view import CachedView
+from stagedoor.edge.asgi import Message
+from stagedoor.edge.hooks import PREFIX, Hooks
 from stagedoor.edge.millicast import schemas
 from stagedoor.edge.millicast.tokens import change_of, terms_of
+from stagedoor.edge.parse import parse_body
 from stagedoor.engines.dialect import stream_of
+from stagedoor.engines.mediamtx.hook import MediaMtx
+from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
 from stagedoor.model.access import Access, Action, Protocol
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.caveats import Countries
 from stagedoor.model.decision import Decision
 from stagedoor.model.engine import AddressTrust, Engine, EngineKind, tells_of_life
+from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId, EngineId
 from stagedoor.model.token import TokenKind
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.authorize import Attempt, Authorizer
 from stagedoor.service.explain import Explained, Explainer
-from stagedoor.service.ports import AccessEvent
+from stagedoor.service.ports import AccessEvent, ChangeKind
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.token_admin import IssuedToken, TokenAdmin
+from stagedoor.store import schema
 from stagedoor.store.countries import CountryFile
 from stagedoor.store.memory import MemoryStore
 from stagedoor.store.migrate import migrate_sqlite
@@ -37,6 +47,8 @@ from stagedoor.store.sql import SqlStore
 from stagedoor.store.sqlite import sqlite_engines
 from stagedoor.tokens.keyring import Keyring
 from tests.mmdb import write_mmdb
+
+T = TypeVar("T")
 
 BASE = 1_767_225_600
 """2026-01-01T00:00:00Z, a Thursday: when a scenario begins."""
@@ -64,6 +76,7 @@ ENGINES = {
         _engine("mtx-controlled", EngineKind.MEDIAMTX, control_url="http://127.0.0.1:9997"),
         _engine("nginx", EngineKind.NGINX_RTMP),
         _engine("nginx2", EngineKind.NGINX_RTMP),
+        _engine("nginx-controlled", EngineKind.NGINX_RTMP, control_url="http://127.0.0.1:8088"),
         _engine("untrusted", EngineKind.NGINX_RTMP, address_trust=AddressTrust.UNTRUSTED),
         _engine("accepted", EngineKind.NGINX_RTMP, address_trust=AddressTrust.ACCEPTED),
     )
@@ -81,11 +94,42 @@ class Events:
         self.kept.append(event)
 
 
+class Link:
+    """The way to a store. Cut, every port that is reached by it raises `Unavailable`."""
+
+    def __init__(self) -> None:
+        self.cut = False
+
+    def to(self, port: T) -> T:
+        """Return a port of which every call goes this way."""
+        return cast("T", _Reached(self, port))
+
+
+class _Reached:
+    def __init__(self, link: Link, port: object) -> None:
+        self._link = link
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+
+        async def call(*given: Any, **named: Any) -> Any:
+            if self._link.cut:
+                raise Unavailable("the database does not answer")
+            return await method(*given, **named)
+
+        return call
+
+
 class World:
-    """One account `A` on one store, at a time that `at` sets (seconds after `BASE`)."""
+    """One account `A` on one store, at a time that `at` sets (seconds after `BASE`).
+
+    What decides reaches the store by `link`, and what administers it does not, as if from another machine.
+    """
 
     def __init__(self, store: MemoryStore | SqlStore, revision: SharedRevision, folder: Path) -> None:
         self.store = store
+        self.link = Link()
         self.now = float(BASE)
         self.events = Events()
         self.keyring = Keyring.generate()
@@ -98,10 +142,14 @@ class World:
         self.admin = TokenAdmin(store=store, accounts=store, keyring=self.keyring, clock=self.clock)
         self.accounts = Accounts(store=store, keyring=self.keyring, clock=self.clock)
         self.view = CachedView(
-            source=store, announced=revision, token_facts=token_facts, publishers_of=publishers_of, capacity=1000
+            source=self.link.to(store),
+            announced=revision,
+            token_facts=token_facts,
+            publishers_of=publishers_of,
+            capacity=1000,
         )
         self.sessions = Sessions(
-            store=store.sessions,
+            store=self.link.to(store.sessions),
             clock=self.clock,
             telling_engines=lambda: [engine.id for engine in ENGINES.values() if tells_of_life(engine)],
         )
@@ -114,16 +162,26 @@ class World:
             countries=self.countries,
         )
         self.explainer = Explainer(
-            source=store, sessions=store.sessions, keyring=self.keyring, countries=self.countries
+            source=self.link.to(store),
+            sessions=self.link.to(store.sessions),
+            keyring=self.keyring,
+            countries=self.countries,
+        )
+        self.hooks = Hooks(
+            authorizer=self.authorizer,
+            dialects={EngineKind.NGINX_RTMP: NginxRtmp(), EngineKind.MEDIAMTX: MediaMtx()},
         )
 
     def clock(self) -> float:
         """Return the time."""
         return self.now
 
-    async def begin(self, tokens: Mapping[str, Mapping[str, Any]]) -> None:
-        """Make the account and its tokens, each from the API's own body and its `kind`."""
+    async def begin(self, tokens: Mapping[str, Mapping[str, Any]], engines: Sequence[str] = ()) -> None:
+        """Make the account and its tokens, each from the API's own body and its `kind`, and the engines that call by hook."""
         self.account = (await self.accounts.create_first("scenario@localhost")).account
+        for name in engines:
+            digest = self.keyring.digest(_hook_secret(name).encode())
+            await self.store.add_engine(replace(ENGINES[name], secret_digest=digest))
         for name, body in tokens.items():
             self.tokens[name] = await self.issue(dict(body))
 
@@ -131,7 +189,7 @@ class World:
         """Create a token from the API's own body."""
         kind = TokenKind(body.pop("kind"))
         schema = schemas.CreatePublishToken if kind is TokenKind.PUBLISH else schemas.CreateSubscribeToken
-        parsed: schemas.CreateToken = schemas.parse(json.dumps({"label": "scenario", **body}).encode(), schema)
+        parsed: schemas.CreateToken = parse_body(json.dumps({"label": "scenario", **body}).encode(), schema)
         return await self.admin.issue(self.account, kind, partial(terms_of, parsed))
 
     def attempt(self, step: Mapping[str, Any], number: int = 0) -> Attempt:
@@ -156,8 +214,45 @@ class World:
     async def authorize(self, step: Mapping[str, Any], number: int = 0) -> Decision:
         """Decide a step as an engine would have it decided, and let what gathers be written down."""
         decision = await self.authorizer.authorize(self.engine(step), self.attempt(step, number))
-        await self.sessions.flush()
+        if not self.link.cut:
+            await self.sessions.flush()
         return decision
+
+    async def call(self, step: Mapping[str, Any]) -> list[tuple[int, str]]:
+        """Make a step's call at the engines' door, byte for byte, and return the status and text of each answer.
+
+        The first answer is that of the usual way, the second, where there is one, that of the short way. `$A`, `$hook`,
+        `$control` and the names of tokens stand for the account, the engine's two secrets, and the tokens' texts.
+        """
+        name = step["hook"]
+        secret = _hook_secret(name)
+        control = self.authorizer.control_secret(self.authorizer.digest(secret))
+        known = {label: issued.secret.reveal() for label, issued in self.tokens.items()}
+        known |= {"A": self.account, "hook": secret, "control": control}
+
+        def filled(text: str) -> bytes:
+            return Template(text).substitute(known).encode()
+
+        kind = step.get("kind", ENGINES[name].kind)
+        path = f"{PREFIX}{kind}/{step.get('secret', secret)}{step.get('path', '')}"
+        headers = [(header.encode(), filled(value)) for header, value in step.get("headers", {}).items()]
+        body = filled(step.get("body", ""))
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self.hooks({"path": path, "headers": headers}, receive, send)
+        answers = [(sent[0]["status"], sent[1]["body"].decode())]
+        if not self.link.cut:
+            await self.sessions.flush()
+        at_once = self.hooks.from_memory(path, headers, body)
+        if at_once is not None:
+            answers.append((at_once.start["status"], at_once.text.decode()))
+        return answers
 
     async def explain(self, step: Mapping[str, Any], number: int = 0) -> Explained:
         """Explain a step as the operator would have it explained."""
@@ -177,17 +272,52 @@ class World:
             await self.sessions.flush()
         elif "sweep" in step:
             await self.store.sessions.end_silent([self.engine(step).id], self.now)
+        elif "store" in step:
+            self.link.cut = step["store"] == "away"
+        elif "newer" in step:
+            await self._have_set(step["newer"], step["sets"])
         else:
             await self._change_token(step["change"], step["body"], renewed=step.get("renewed", False))
 
     async def _change_token(self, name: str, body: Mapping[str, Any], *, renewed: bool) -> None:
         record = self.tokens[name].record
         kind = schemas.UpdatePublishToken if record.kind is TokenKind.PUBLISH else schemas.UpdateToken
-        parsed: schemas.UpdateToken = schemas.parse(json.dumps(body).encode(), kind)
+        parsed: schemas.UpdateToken = parse_body(json.dumps(body).encode(), kind)
         renew = parsed.refresh_token is True
         changed = await self.admin.change(self.account, record.kind, record.id, change_of(parsed), renew=renew)
         # A step shows the text that was handed out first, unless it says that the new one was.
         self.tokens[name] = changed if renewed else replace(changed, secret=self.tokens[name].secret)
+
+    async def _have_set(self, what: str, setting: str) -> None:
+        """Have a newer version set something that this one does not know: for a token, or for the `account`."""
+        if isinstance(self.store, MemoryStore):
+            await self._have_in_memory(what, setting)
+            return
+        record = None if what == "account" else self.tokens[what].record
+        table, column = (schema.account, "policy") if record is None else (schema.token, "terms")
+        mine = table.c.id == (self.account if record is None else record.id)
+        async with self.store._writing() as write:
+            old = (await write.connection.execute(select(table.c[column]).where(mine))).scalar_one()
+            new = json.dumps(json.loads(old) | {setting: True})
+            await write.connection.execute(update(table).where(mine).values({column: new}))
+            if record is None:
+                write.touches(ChangeKind.ACCOUNT, self.account)
+            else:
+                write.touches(ChangeKind.TOKEN, self.account, record.digest)
+                write.touches(ChangeKind.PUBLISHERS, self.account)
+
+    async def _have_in_memory(self, what: str, setting: str) -> None:
+        """Put what reading such a row gives, since there are no rows."""
+        assert isinstance(self.store, MemoryStore)
+        if what == "account":
+            policy = self.store._accounts[self.account]
+            async with self.store._writing(account=self.account):
+                self.store._accounts[self.account] = replace(policy, enabled=False, not_understood=(setting,))
+            return
+        record = self.store._tokens[self.tokens[what].record.id]
+        async with self.store._writing(record):
+            terms = replace(record.terms, not_understood=(setting,))
+            self.store._tokens[record.id] = replace(record, terms=terms)
 
     def token_text(self, step: Mapping[str, Any]) -> str:
         """Return what the step shows as its token."""
@@ -213,6 +343,10 @@ def _changed_policy(body: str | Mapping[str, Any], policy: AccountPolicy) -> Acc
     if "shadowUntil" in body:
         given["shadow_until"] = BASE + body["shadowUntil"]
     return replace(policy, **given)
+
+
+def _hook_secret(engine: str) -> str:
+    return f"the-hook-secret-of-{engine}"
 
 
 @cache

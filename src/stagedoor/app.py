@@ -4,36 +4,55 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from stagedoor.cluster.only import Only
+from stagedoor.cluster.reads import CachedReads
 from stagedoor.cluster.revision import SharedRevision
 from stagedoor.cluster.view import CachedView
 from stagedoor.config import Settings
+from stagedoor.edge.apis import api_app
 from stagedoor.edge.asgi import App
 from stagedoor.edge.health import Health
 from stagedoor.edge.hooks import Hooks
-from stagedoor.edge.root import Late, Root
+from stagedoor.edge.root import Root
 from stagedoor.engines.mediamtx import config as mediamtx
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.engines.nginx_rtmp import config as nginx_rtmp
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
-from stagedoor.model.engine import EngineKind, tells_of_life
+from stagedoor.live.frame import FrameTaker
+from stagedoor.model.engine import Engine, EngineKind, tells_of_life
 from stagedoor.model.errors import ConfigError, Unavailable
 from stagedoor.model.secret import Secret
+from stagedoor.outbound.guard import Guard
 from stagedoor.service.accounts import Accounts
+from stagedoor.service.api_secrets import AccountOf, ApiSecrets
 from stagedoor.service.authorize import Authorizer
+from stagedoor.service.clusters import Clusters
+from stagedoor.service.controls import Controls
+from stagedoor.service.deliver import Deliverer
+from stagedoor.service.dispatch import Dispatcher
 from stagedoor.service.engines import Engines, control_secret
 from stagedoor.service.explain import Explainer
 from stagedoor.service.keeper import Keeper
-from stagedoor.service.ports import EngineControl
+from stagedoor.service.places import Places
+from stagedoor.service.ports import Clock, EngineControl
 from stagedoor.service.sessions import Sessions
+from stagedoor.service.slowdown import Slowdown
 from stagedoor.service.standing import publishers_of, token_facts
+from stagedoor.service.streams import Streams
+from stagedoor.service.thumbnails import Thumbnailer
 from stagedoor.service.token_admin import TokenAdmin
+from stagedoor.service.watch import Watch
+from stagedoor.service.webhook_ports import Sender
+from stagedoor.service.webhooks import Webhooks
 from stagedoor.store.access_log import AccessLogFile
 from stagedoor.store.countries import CountryFile
 from stagedoor.store.migrate import migrate_sqlite, sqlite_version
@@ -55,8 +74,10 @@ class Administration:
     revision: SharedRevision
     keyring: Keyring
     accounts: Accounts
+    api_secrets: ApiSecrets
     tokens: TokenAdmin
     engines: Engines
+    clusters: Clusters
     countries: CountryFile
     explainer: Explainer
 
@@ -115,13 +136,22 @@ def hook_url(settings: Settings, kind: EngineKind, secret: Secret) -> str:
     return f"{settings.url}/hooks/{kind}/{secret.reveal()}"
 
 
-def snippet(kind: EngineKind, url: str) -> str:
-    """Return the configuration that makes an engine of `kind` ask at `url`."""
-    return {EngineKind.NGINX_RTMP: nginx_rtmp.snippet, EngineKind.MEDIAMTX: mediamtx.snippet}[kind](url)
+def media_host(url: str) -> str:
+    """Return the host in a URL, as it stands in others: an IPv6 address in brackets."""
+    host = urlsplit(url).hostname or ""
+    return f"[{host}]" if ":" in host else host
+
+
+def snippet(kind: EngineKind, url: str, control_secret: Secret) -> str:
+    """Return the configuration that makes an engine of `kind` ask at `url`. Our own calls to it show `control_secret`."""
+    if kind is EngineKind.NGINX_RTMP:
+        return nginx_rtmp.snippet(url, control_secret)
+    # MediaMTX asks our hook whether our own calls may be answered.
+    return mediamtx.snippet(url)
 
 
 @contextlib.asynccontextmanager
-async def administration(settings: Settings) -> AsyncIterator[Administration]:
+async def administration(settings: Settings, clock: Clock = time.time) -> AsyncIterator[Administration]:
     """Open the store and the use cases of administration.
 
     Raises: ConfigError when the keyring or the shared revision cannot be opened.
@@ -134,14 +164,19 @@ async def administration(settings: Settings) -> AsyncIterator[Administration]:
     reader, writer = sqlite_engines(settings.database_file)
     store = SqlStore(reader=reader, writer=writer, announce=revision.announce)
     countries = CountryFile(settings.countries)
+    clusters = Clusters(
+        store=store.clusters, places=Places(addresses=countries), clock=clock, host=media_host(settings.url)
+    )
     try:
         yield Administration(
             store=store,
             revision=revision,
             keyring=keyring,
-            accounts=Accounts(store=store, keyring=keyring, clock=time.time),
-            tokens=TokenAdmin(store=store, accounts=store, keyring=keyring, clock=time.time),
-            engines=Engines(store=store, keyring=keyring, clock=time.time),
+            accounts=Accounts(store=store, keyring=keyring, clock=clock),
+            api_secrets=_api_secrets(store, store.account_of_api_secret, keyring, clock),
+            tokens=TokenAdmin(store=store, accounts=store, keyring=keyring, clock=clock, clusters=clusters.names),
+            engines=Engines(store=store, keyring=keyring, clock=clock),
+            clusters=clusters,
             countries=countries,
             explainer=Explainer(source=store, sessions=store.sessions, keyring=keyring, countries=countries),
         )
@@ -151,10 +186,9 @@ async def administration(settings: Settings) -> AsyncIterator[Administration]:
 
 
 @contextlib.asynccontextmanager
-async def authority(settings: Settings) -> AsyncIterator[Authority]:
+async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterator[Authority]:
     """Open one worker's authority and run its background work for as long as the context lasts."""
-    async with administration(settings) as admin:
-        access_log = AccessLogFile(settings.access_log_file)
+    async with administration(settings, clock) as admin:
         view = CachedView(
             source=admin.store,
             announced=admin.revision,
@@ -162,15 +196,18 @@ async def authority(settings: Settings) -> AsyncIterator[Authority]:
             publishers_of=publishers_of,
             capacity=settings.cache_entries,
         )
+        only = Only(settings.data / "keeper.lock")
+        watch = Watch(store=admin.store.watch, view=view, clock=clock, may_work=only.holds)
+        access_log = AccessLogFile(settings.access_log_file, also=watch.saw)
         sessions = Sessions(
             store=admin.store.sessions,
-            clock=time.time,
+            clock=clock,
             telling_engines=lambda: [engine.id for engine in view.engines() if tells_of_life(engine)],
         )
         authorizer = Authorizer(
             view=view,
             keyring=admin.keyring,
-            clock=time.time,
+            clock=clock,
             access_log=access_log,
             sessions=sessions,
             countries=admin.countries,
@@ -179,17 +216,71 @@ async def authority(settings: Settings) -> AsyncIterator[Authority]:
             authorizer=authorizer,
             dialects={EngineKind.NGINX_RTMP: NginxRtmp(), EngineKind.MEDIAMTX: MediaMtx()},
         )
-        only = Only(settings.data / "keeper.lock")
+        controls = Controls(
+            {
+                EngineKind.NGINX_RTMP: lambda: _nginx_rtmp_control(admin),
+                EngineKind.MEDIAMTX: lambda: _mediamtx_control(admin),
+            }
+        )
         keeper = Keeper(
             view=view,
             engines=view.engines,
             tokens=admin.store,
             sessions=admin.store.sessions,
-            controls={EngineKind.MEDIAMTX: lambda: _mediamtx_control(admin)},
-            clock=time.time,
+            controls=controls,
+            clock=clock,
             may_work=only.holds,
         )
-        others = Late(lambda: _framework(admin))
+        streams = Streams(store=admin.store.broadcasts, engines=admin.store.engines, controls=controls, clock=clock)
+        guard = Guard(settings.callable_networks)
+        deliverer = Deliverer(
+            queue=admin.store.deliveries,
+            sender=lambda: _sender(guard),
+            keyring=admin.keyring,
+            clock=clock,
+            chance=random.SystemRandom().random,
+            may_work=only.holds,
+        )
+        dispatcher = Dispatcher(queue=admin.store.deliveries, clock=clock, may_work=only.holds, wake=deliverer.wake)
+        thumbnailer = Thumbnailer(
+            store=admin.store.broadcasts,
+            passes=admin.store.passes,
+            turns=admin.store.turns,
+            webhooks=admin.store.webhooks,
+            engines=admin.store.engines,
+            controls=controls,
+            take=FrameTaker(),
+            deliver=dispatcher,
+            keyring=admin.keyring,
+            clock=clock,
+            may_work=only.holds,
+        )
+        reads = CachedReads(source=admin.store, view=view)
+        others = api_app(
+            accounts=admin.accounts,
+            api_secrets=_api_secrets(admin.store, reads.account_of_api_secret, admin.keyring, clock),
+            clusters=admin.clusters,
+            tokens=TokenAdmin(
+                store=admin.store,
+                accounts=reads,
+                keyring=admin.keyring,
+                clock=clock,
+                reads=reads,
+                clusters=admin.clusters.names,
+                end_streams=streams.end_token,
+            ),
+            streams=streams,
+            thumbnailer=thumbnailer,
+            webhooks=Webhooks(
+                store=admin.store.webhooks,
+                events=admin.store.deliveries,
+                queue=admin.store.deliveries,
+                keyring=admin.keyring,
+                clock=clock,
+                check_url=guard.check_url,
+            ),
+            url=settings.url,
+        )
         health = Health(view=view)
         await view.catch_up()
         tasks = [
@@ -197,8 +288,11 @@ async def authority(settings: Settings) -> AsyncIterator[Authority]:
             asyncio.create_task(_sweep(view, admin.revision), name="sweep"),
             asyncio.create_task(sessions.run(), name="sessions"),
             asyncio.create_task(keeper.run(), name="keeper"),
+            asyncio.create_task(watch.run(), name="watch"),
+            asyncio.create_task(dispatcher.run(), name="dispatcher"),
+            asyncio.create_task(deliverer.run(), name="deliverer"),
+            asyncio.create_task(thumbnailer.run(), name="thumbnailer"),
             asyncio.create_task(admin.countries.run(), name="countries"),
-            asyncio.create_task(others.load(), name="load the framework"),
         ]
         try:
             root = Root(hooks=hooks, exact={"/healthz": health, "/readyz": health}, others=others)
@@ -207,21 +301,40 @@ async def authority(settings: Settings) -> AsyncIterator[Authority]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await keeper.close()
+            await streams.close()
+            await controls.close()
+            await deliverer.close()
             only.close()
             access_log.close()
 
 
+def _nginx_rtmp_control(admin: Administration) -> EngineControl:
+    from stagedoor.engines.calls import ControlCalls  # noqa: PLC0415  an HTTP client is slow to load
+    from stagedoor.engines.nginx_rtmp.control import NginxRtmpControl  # noqa: PLC0415  the same
+
+    return NginxRtmpControl(ControlCalls(secret_of=partial(_control_secret, admin.keyring)))
+
+
 def _mediamtx_control(admin: Administration) -> EngineControl:
-    from stagedoor.engines.mediamtx.control import MediaMtxControl  # noqa: PLC0415  an HTTP client is slow to load
+    from stagedoor.engines.calls import ControlCalls  # noqa: PLC0415  an HTTP client is slow to load
+    from stagedoor.engines.mediamtx.control import MediaMtxControl  # noqa: PLC0415  the same
 
-    return MediaMtxControl(secret_of=lambda engine: control_secret(admin.keyring.digest, engine.secret_digest))
+    return MediaMtxControl(ControlCalls(secret_of=partial(_control_secret, admin.keyring)))
 
 
-def _framework(admin: Administration) -> App:
-    from stagedoor.edge.framework import framework_app  # noqa: PLC0415  it is slow to load, see edge.root.Late
+def _control_secret(keyring: Keyring, engine: Engine) -> str:
+    return control_secret(keyring.digest, engine.secret_digest)
 
-    return framework_app(accounts=admin.accounts, tokens=admin.tokens)
+
+def _sender(guard: Guard) -> Sender:
+    from stagedoor.outbound.client import GuardedClient  # noqa: PLC0415  an HTTP client is slow to load
+
+    return GuardedClient(guard=guard)
+
+
+def _api_secrets(store: SqlStore, account_of: AccountOf, keyring: Keyring, clock: Clock) -> ApiSecrets:
+    slowdown = Slowdown(clock=time.monotonic)
+    return ApiSecrets(store=store.api_secrets, account_of=account_of, keyring=keyring, clock=clock, slowdown=slowdown)
 
 
 async def _sweep(view: CachedView, revision: SharedRevision) -> None:

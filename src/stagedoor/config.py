@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from stagedoor.model.errors import ConfigError
+from stagedoor.model.addresses import Network, parse_network
+from stagedoor.model.errors import ConfigError, InvalidInput
 
 PREFIX: Final = "STAGEDOOR_"
 
@@ -25,14 +26,20 @@ class Settings:
     """The port the authority listens on."""
     workers: int = 1
     """How many processes answer."""
+    tls_certificate: Path = Path()
+    """A certificate and those it is signed with, as PEM; left out, plain HTTP is spoken."""
+    tls_key: Path = Path()
+    """The key of the certificate, as PEM."""
     database: str = ""
     """A database URL, `sqlite:///PATH`; empty for `stagedoor.db` in the data directory."""
     public_url: str = ""
-    """The address engines reach the authority at; empty for `http://HOST:PORT`."""
+    """The address engines reach the authority at; empty for `http://HOST:PORT`, or `https` with a certificate."""
     cache_entries: int = 200_000
     """How many tokens, streams and misses each worker keeps in memory, each by itself."""
     country_file: Path = Path()
     """A file of countries in MaxMind's format; left out, `countries.mmdb` in the data directory."""
+    webhook_networks: str = ""
+    """Networks that webhooks may call although they are private, with commas between: `10.1.0.0/16,192.0.2.7`."""
     rtmp_port: int = 1935
     """The RTMP port of the media server that `stagedoor up` starts."""
     hls_port: int = 8088
@@ -71,7 +78,17 @@ class Settings:
         if self.public_url:
             return self.public_url.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def callable_networks(self) -> tuple[Network, ...]:
+        """The networks that webhooks may call although they are private."""
+        return tuple(parse_network(text.strip()) for text in self.webhook_networks.split(",") if text.strip())
+
+    @property
+    def tls(self) -> bool:
+        """Whether HTTPS is spoken."""
+        return self.tls_certificate != Path()
 
 
 _LIMITS: Final = {
@@ -101,6 +118,14 @@ def load(environment: Mapping[str, str], **given: Any) -> Settings:
     for name, (least, most) in _LIMITS.items():
         if not least <= getattr(settings, name) <= most:
             raise ConfigError(f"{name} is {getattr(settings, name)}; it goes from {least} to {most}")
+    try:
+        _ = settings.callable_networks
+    except InvalidInput as error:
+        raise ConfigError(f"webhook_networks: {error.message}") from None
+    if settings.tls != (settings.tls_key != Path()):
+        raise ConfigError(
+            "set both tls_certificate and tls_key (STAGEDOOR_TLS_CERTIFICATE, STAGEDOOR_TLS_KEY), or neither"
+        )
     if settings.database and not settings.database.startswith("sqlite:///"):
         raise ConfigError("database: this version keeps its data in SQLite; write sqlite:///PATH, or leave it out")
     return settings

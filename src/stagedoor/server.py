@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from functools import partial
 from typing import cast
 
@@ -28,9 +29,11 @@ def serve(settings: Settings) -> int:
     Raises: ConfigError when the port is taken, the data cannot be written, or there is no system to serve.
     """
     prepare_data(settings)
+    _check_certificate(settings)
     listener = listen(settings.host, settings.port)
     asyncio.run(_restart_revision(settings))
-    _log.info("stagedoor listens on http://%s:%d", settings.host, settings.port)
+    scheme = "https" if settings.tls else "http"
+    _log.info("stagedoor listens on %s://%s:%d", scheme, settings.host, settings.port)
     return _run(settings, listener) if settings.workers == 1 else _supervise(settings, listener)
 
 
@@ -53,6 +56,23 @@ def listen(host: str, port: int) -> socket.socket:
     listener.listen(_BACKLOG)
     listener.set_inheritable(True)
     return listener
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Refuse to start with a certificate that cannot be used.
+
+    Raises: ConfigError.
+    """
+    if settings.tls:
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            # A key with a password is refused: without this, the terminal would be asked for it, and a service has none.
+            context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"cannot use {settings.tls_certificate} with {settings.tls_key}: {error.strerror or error}; both are PEM"
+                " files, the certificate first and then those it is signed with"
+            ) from None
 
 
 async def _restart_revision(settings: Settings) -> None:
@@ -86,6 +106,8 @@ async def _work(settings: Settings, listener: socket.socket) -> int:
                 log_config=None,
                 server_header=False,
                 proxy_headers=False,
+                ssl_certfile=settings.tls_certificate if settings.tls else None,
+                ssl_keyfile=settings.tls_key if settings.tls else None,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=10,
             )

@@ -34,6 +34,8 @@ STREAM: Final = "stage"
 _ENGINE: Final = "up-nginx"
 _LABEL: Final = "first publish token"
 _READY_SECONDS: Final = 15.0
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  no listening
+"""By the names for all addresses, one that is among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def up(settings: Settings) -> int:
     """
     look = asyncio.run(_first_look(settings))
     _install_countries(settings)
-    nginx = _own_nginx(settings, look.engine.hook_secret)
+    nginx = _own_nginx(settings, look.engine)
     listen(settings.host, settings.port).close()
     children: list[subprocess.Popen[bytes]] = []
     # Installed before the first child, so that there is never one that a signal would leave behind.
@@ -111,10 +113,14 @@ async def _first_look(settings: Settings) -> _FirstLook:
         if token is None:
             terms = TokenTerms(label=_LABEL, streams=(StreamPattern(STREAM),))
             token = await admin.tokens.issue(account, TokenKind.PUBLISH, terms)
+        control, media = _own_urls(settings) if find_nginx() is not None else ("", "")
         if any(engine.name == _ENGINE for engine in await admin.engines.list()):
+            await admin.engines.set(_ENGINE, control_url=control, media_url=media)
             engine = await admin.engines.renew_secret(_ENGINE)
         else:
-            engine = await admin.engines.add(EngineKind.NGINX_RTMP, _ENGINE, account)
+            engine = await admin.engines.add(
+                EngineKind.NGINX_RTMP, _ENGINE, account, control_url=control, media_url=media
+            )
     return _FirstLook(
         account=account, api_secret=_noted_secret(notes, account), publish_token=token.secret, engine=engine
     )
@@ -129,7 +135,14 @@ def _noted_secret(notes: Path, account: AccountId) -> Secret | None:
     return Secret(noted["apiSecret"]) if noted.get("accountId") == account and "apiSecret" in noted else None
 
 
-def _own_nginx(settings: Settings, hook_secret: Secret) -> OwnNginx | None:
+def _own_urls(settings: Settings) -> tuple[str, str]:
+    """Return where the media server that we start is controlled, and where it plays, as its own machine reaches it."""
+    host = _LOOPBACK.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.hls_port}", f"rtmp://{host}:{settings.rtmp_port}"
+
+
+def _own_nginx(settings: Settings, engine: AddedEngine) -> OwnNginx | None:
     """Prepare the media server; None when it is not installed.
 
     Raises: ConfigError when its ports are taken or it does not take its configuration.
@@ -149,7 +162,8 @@ def _own_nginx(settings: Settings, hook_secret: Secret) -> OwnNginx | None:
         program=program,
         module=module,
         run=settings.data / "nginx",
-        hook_url=hook_url(settings, EngineKind.NGINX_RTMP, hook_secret),
+        hook_url=hook_url(settings, EngineKind.NGINX_RTMP, engine.hook_secret),
+        control_secret=engine.control_secret,
         host=settings.host,
         rtmp=settings.rtmp_port,
         hls=settings.hls_port,

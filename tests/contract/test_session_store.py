@@ -18,7 +18,14 @@ from stagedoor.model.decision import Decision, Reason, Standing
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, EngineId, StreamId, TokenId
-from stagedoor.model.session import HLS_SILENCE_SECONDS, SAME_READER_SECONDS, SILENCE_SECONDS, SessionStart
+from stagedoor.model.session import (
+    HLS_SILENCE_SECONDS,
+    NO_TOKEN,
+    RENEWED,
+    SAME_READER_SECONDS,
+    SILENCE_SECONDS,
+    SessionStart,
+)
 from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
 from stagedoor.model.usage import UNUSED, Effects, Usage
 from stagedoor.policy import admit
@@ -750,7 +757,7 @@ async def test_what_is_bound_is_forgotten_when_it_is_cut_otherwise(
 
 
 def _binding(**changes: Any) -> TokenChange:
-    return TokenChange(terms=lambda terms: replace(terms, **changes))
+    return TokenChange(at=AT, terms=lambda terms: replace(terms, **changes))
 
 
 async def test_renewing_a_token_forgets_its_use(bench: Bench) -> None:
@@ -760,7 +767,9 @@ async def test_renewing_a_token_forgets_its_use(bench: Bench) -> None:
     for each in (record, other):
         await ask(bench, each, AT, f"s{each.id}")
         await bench.store.sessions.end_session(E1, f"s{each.id}", AT + 9)
-    renewed = await bench.store.change_token(ALICE, SUBSCRIBE, record.id, TokenChange(digest=b"new", sealed=b"x"))
+    renewed = await bench.store.change_token(
+        ALICE, SUBSCRIBE, record.id, TokenChange(at=AT, digest=b"new", sealed=b"x")
+    )
     assert (await usage(bench, renewed), await bound(bench, renewed)) == (UNUSED, [])
     assert (await usage(bench, other)).watched_seconds == 9
     assert await reason(bench, renewed, AT + 10, "s3", client_ip="192.0.2.9") is Reason.OK
@@ -912,3 +921,68 @@ async def test_everything_survives_closing_and_reopening(sql_backend: str, sql_p
         await bench.store.sessions.begin_sessions([start(publisher, AT, "tomb")])
         assert "tomb" not in await open_ids(bench)
         assert (await usage(bench, viewer, AT + 8, "s2")).own is not None
+
+
+async def test_a_viewer_that_is_noted_again_still_watches_and_is_kept_once(bench: Bench) -> None:
+    record = await token(bench)
+    for seconds in (0, 50, 145):
+        await bench.store.sessions.begin_sessions([start(record, AT + seconds), start(record, AT + seconds)])
+    (session,) = await bench.store.sessions.open_sessions(E1)
+    assert (session.start.at, session.seen_at) == (AT, AT + 145)
+    assert bench.heard.revisions == []  # no view remembers anything of viewers
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"stream": "stage"}, {"client_ip": "192.0.2.2"}, {"account": BOB}],
+)
+async def test_another_viewer_under_the_same_id_is_another_session(bench: Bench, other: dict[str, Any]) -> None:
+    record = await token(bench)
+    await bench.store.sessions.begin_sessions([start(record)])
+    await bench.store.sessions.begin_sessions([start(record, AT + 5, **other)])
+    (session,) = await bench.store.sessions.open_sessions(E1)
+    assert session.start == start(record, AT + 5, **other)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "silence"), [(Protocol.RTMP, SILENCE_SECONDS), (Protocol.HLS, HLS_SILENCE_SECONDS)]
+)
+async def test_a_viewer_that_is_back_from_silence_is_another_session(
+    bench: Bench, protocol: Protocol, silence: float
+) -> None:
+    record = await token(bench)
+    await bench.store.sessions.begin_sessions([start(record, protocol=protocol)])
+    for seconds, sessions in ((silence, 1), (2 * silence + 0.5, 2)):
+        await bench.store.sessions.begin_sessions([start(record, AT + seconds, protocol=protocol)])
+        (session,) = await bench.store.sessions.open_sessions(E1)
+        assert session.start.at == (AT if sessions == 1 else AT + seconds)
+
+
+async def test_a_viewer_that_has_gone_since_is_not_begun(bench: Bench) -> None:
+    record = await token(bench)
+    await bench.store.sessions.begin_sessions([start(record)])
+    await bench.store.sessions.end_session(E1, "s1", AT + 2)
+    await bench.store.sessions.begin_sessions([start(record, AT + 1)])
+    assert await bench.store.sessions.open_sessions(E1) == []
+
+
+async def test_the_sweep_ends_hls_viewers_sooner(bench: Bench) -> None:
+    record = await token(bench)
+    viewers = [start(record, session="hls", protocol=Protocol.HLS), start(record, session="rtmp")]
+    await bench.store.sessions.begin_sessions(viewers)
+    for seconds, left in ((HLS_SILENCE_SECONDS, 2), (HLS_SILENCE_SECONDS + 0.5, 1)):
+        await bench.store.sessions.end_silent([E1], AT + seconds)
+        assert len(await bench.store.sessions.open_sessions(E1)) == left
+
+
+async def test_what_runs_with_a_renewed_token_is_told_from_what_needed_none(bench: Bench) -> None:
+    record = await token(bench)
+    await bench.store.sessions.begin_sessions(
+        [start(record), start(record, session="free", token_id=NO_TOKEN, subject="")]
+    )
+    await bench.store.change_token(ALICE, SUBSCRIBE, record.id, TokenChange(digest=b"new", sealed=b"x", at=AT))
+    opened_now = await bench.store.sessions.open_sessions(E1)
+    assert {session.start.session: session.start.token_id for session in opened_now} == {
+        "s1": RENEWED,
+        "free": NO_TOKEN,
+    }

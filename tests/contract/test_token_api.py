@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,22 +23,25 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import delete, insert
 
-from stagedoor.app import Administration, administration
+from stagedoor.app import Administration, administration, authority
 from stagedoor.config import Settings
-from stagedoor.edge.framework import framework_app
+from stagedoor.edge.asgi import App
 from stagedoor.edge.millicast import schemas
+from stagedoor.model.cluster import Cluster
 from stagedoor.model.ids import AccountId
 from stagedoor.model.token import TokenKind
 from stagedoor.service.ports import Clock
-from stagedoor.service.token_admin import TokenAdmin
 from stagedoor.store import schema
 from stagedoor.tokens.api_secret import checksum, new_api_secret
+from tests.answers import Checked
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
 Json = dict[str, Any]
+
+_ADDRESSES = itertools.count()
 
 PUBLISH, SUBSCRIBE = TokenKind.PUBLISH, TokenKind.SUBSCRIBE
 AT = 1_700_000_000
@@ -64,6 +68,9 @@ SHARED_FIELDS: Final = {
     "allowedCountries": list,
     "deniedCountries": list,
 }
+KINDS: Final = (TokenKind.PUBLISH, TokenKind.SUBSCRIBE)
+"""The kinds that owners have: a third one is for programs of our own."""
+
 FIELDS: Final[dict[TokenKind, dict[str, type]]] = {
     PUBLISH: SHARED_FIELDS
     | {
@@ -102,6 +109,7 @@ OWN_INNER_FIELDS: Final = {"effectiveSettings": {"expiresOn"}}
 """Fields of ours: what ends the token, be it its own expiry or the account's longest lifetime."""
 ALWAYS: Final = set(SHARED_FIELDS) - {"expiresOn", "bindIpsOnUsage"}
 INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+PASSPHRASE: Final = re.compile(r"[0-9a-f]{32}")
 TOKEN_TEXT: Final = re.compile(r"[0-9a-f]{64}")
 
 V1_NAMES: Final = {
@@ -271,18 +279,18 @@ class System:
     """The application, and the use cases behind it."""
 
     admin: Administration
-    transport: httpx.ASGITransport
+    app: App
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """Return a way in from an address that nobody else calls from: failed logins slow an address down."""
+        return Checked(httpx.ASGITransport(app=self.app, client=(f"198.51.100.{next(_ADDRESSES) % 256}", 1)))
 
 
 @asynccontextmanager
 async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[System]:
     """Run the application; with `clock` tokens are administered by that."""
-    async with administration(settings) as admin:
-        tokens = admin.tokens
-        if clock is not None:
-            tokens = TokenAdmin(store=admin.store, accounts=admin.store, keyring=admin.keyring, clock=clock)
-        app = framework_app(accounts=admin.accounts, tokens=tokens)
-        yield System(admin=admin, transport=httpx.ASGITransport(app=app))
+    async with authority(settings, clock or time.time) as running, administration(settings) as admin:
+        yield System(admin=admin, app=running.app)
 
 
 @asynccontextmanager
@@ -293,7 +301,7 @@ async def two_accounts(system: System) -> AsyncIterator[tuple[Api, Api]]:
     for _ in range(2):
         account, secret = AccountId(f"acc-{secrets.token_hex(8)}"), new_api_secret().reveal()
         headers = {"Authorization": f"Bearer {secret}"}
-        client = httpx.AsyncClient(transport=system.transport, base_url="http://authority", headers=headers)
+        client = httpx.AsyncClient(transport=system.transport(), base_url="http://authority", headers=headers)
         apis.append(Api(client=client, admin=admin, account=account, secret=secret))
     async with admin.store._writing() as write:
         for api in apis:
@@ -338,7 +346,7 @@ def bob(both: tuple[Api, Api]) -> Api:
     return both[1]
 
 
-@pytest.fixture(params=TokenKind)
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> TokenKind:
     return TokenKind(request.param)
 
@@ -352,7 +360,7 @@ def routes(token_id: int = 1) -> list[tuple[str, str]]:
     """Return every route of both kinds."""
     return [
         route
-        for kind in TokenKind
+        for kind in KINDS
         for route in (
             ("POST", path(kind)),
             ("GET", f"{path(kind)}/{token_id}"),
@@ -455,11 +463,13 @@ async def test_a_closed_accounts_api_secret_is_refused_until_it_is_opened_again(
 
 
 async def test_the_first_accounts_api_secret_is_good_for_the_api(settings: Settings) -> None:
-    async with administration(settings) as admin:
+    async with running(settings) as system:
+        admin = system.admin
         first = await admin.accounts.create_first("admin@example.com")
-        transport = httpx.ASGITransport(app=framework_app(accounts=admin.accounts, tokens=admin.tokens))
         headers = {"Authorization": f"Bearer {first.api_secret.reveal()}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://authority", headers=headers) as client:
+        async with httpx.AsyncClient(
+            transport=system.transport(), base_url="http://authority", headers=headers
+        ) as client:
             api = Api(client=client, admin=admin, account=first.account, secret=first.api_secret.reveal())
             token = await api.create(PUBLISH)
             assert await api.read(PUBLISH, token["id"]) == token
@@ -607,9 +617,10 @@ async def test_another_account_sees_and_touches_nothing(api: Api, bob: Api, kind
 async def test_a_list_is_sorted_by_name_unless_asked_otherwise_and_may_be_reversed(
     settings: Settings, kind: TokenKind
 ) -> None:
-    times = iter((AT + 3, AT + 1, AT + 2))
-    async with serving(settings, clock=lambda: next(times)) as (api, _):
-        for label in ("beta", "alpha", "beta"):
+    now = AT
+    async with serving(settings, clock=lambda: now) as (api, _):
+        for label, at in (("beta", 3), ("alpha", 1), ("beta", 2)):
+            now = AT + at
             await api.create(kind, label=label)
         for query, expected in (
             ({}, [2, 1, 3]),
@@ -744,6 +755,13 @@ async def test_an_update_changes_what_it_names_and_nothing_else(api: Api, kind: 
         if name in token["effectiveSettings"]:
             effective = "auto" if value == "" else value
             expected["effectiveSettings"] = token["effectiveSettings"] | {name: effective}
+        if name in {"geoCascade", "enableUTCInsertion"}:
+            expected["effectiveSettings"] = token["effectiveSettings"] | {name: value}
+        if name == "displaySrtPassphrase":
+            expected.pop("srtPassphrase", None)
+            if value:
+                assert PASSPHRASE.fullmatch(updated["srtPassphrase"])
+                expected["srtPassphrase"] = updated["srtPassphrase"]
         assert updated == expected, name
         assert as_v2(await api.read(kind, token["id"])) == updated
         token = updated
@@ -809,6 +827,7 @@ async def test_absent_leaves_and_null_clears_priority_profile_and_utc_insertion(
     assert await api.update(PUBLISH, token["id"], version, label="a label") == token
     for name in clearable:
         del token[name]
+        token["effectiveSettings"].pop(name, None)
         assert await api.update(PUBLISH, token["id"], version, **{name: None}) == token
         assert as_v2(await api.read(PUBLISH, token["id"])) == token
         # Clearing what is clear is still an update.
@@ -879,7 +898,10 @@ async def test_refreshing_gives_a_new_text_and_keeps_id_and_settings(api: Api, k
     texts = [token["token"]]
     for _ in range(2):
         renewed = await api.update(kind, token["id"], version, refreshToken=True)
-        assert renewed == token | {"token": renewed["token"]}
+        # A new value has a new passphrase too.
+        fresh = {name: renewed[name] for name in ("token", "srtPassphrase") if name in renewed}
+        assert renewed == token | fresh
+        assert all(token[name] != value for name, value in fresh.items())
         assert as_v2(await api.read(kind, token["id"])) == renewed
         assert [as_v2(listed) for listed in await api.list(kind)] == [renewed]
         texts.append(renewed["token"])
@@ -1601,3 +1623,163 @@ async def _loses_its_tokens(api: Api) -> None:
         assert "data" in body
         assert "token" not in body["message"]
         assert "table" not in body["message"]
+
+
+# -- streams that are named for the caller, or left open
+
+
+async def test_stream_names_are_made_at_random_on_request(api: Api, kind: TokenKind) -> None:
+    token = await api.create(kind, streams=[STREAM], randomStreamNames=3)
+    names = [stream["streamName"] for stream in token["streams"]]
+    assert names[0] == STREAM["streamName"]
+    assert len(set(names)) == 4
+    assert all(re.fullmatch(r"[a-z2-9]{10}", name) for name in names[1:])
+    assert all(not stream["isRegex"] for stream in token["streams"])
+    alone = await api.create(kind, streams=[], randomStreamNames=1)
+    assert len(alone["streams"]) == 1
+    assert not {stream["streamName"] for stream in alone["streams"]} & set(names)
+
+
+async def test_any_stream_name_is_allowed_on_request(api: Api, kind: TokenKind) -> None:
+    token = await api.create(kind, streams=[], allowAnyStream=True)
+    assert token["streams"] == [{"streamName": ".*", "isRegex": True}]
+
+
+async def test_a_token_without_any_stream_is_refused(api: Api, kind: TokenKind) -> None:
+    refused = await api.refused("POST", path(kind), json={"label": "a", "streams": []})
+    assert "streams" in refused
+
+
+# -- defaults of what is left out inside objects
+
+
+async def test_targets_are_on_and_cascades_go_everywhere_unless_said_otherwise(api: Api) -> None:
+    token = await api.create(
+        PUBLISH, restream=[{"url": "rtmp://example.com/live", "key": "12345"}], geoCascade={"isEnabled": True}
+    )
+    assert token["restream"] == [{"url": "rtmp://example.com/live", "key": "12345", "enabled": True}]
+    assert token["geoCascade"] == {"isEnabled": True, "clusters": ["all"]}
+    assert token["effectiveSettings"]["geoCascade"] == token["geoCascade"]
+
+
+async def test_up_to_ten_targets_are_taken(api: Api) -> None:
+    targets = [RESTREAM | {"key": f"key-{number}"} for number in range(11)]
+    assert (await api.create(PUBLISH, restream=targets[:10]))["restream"] == targets[:10]
+    await api.refused("POST", path(PUBLISH), json={"label": "a", "streams": [STREAM], "restream": targets})
+
+
+async def test_a_sync_is_counted_for_whoever_sends_the_stream_on(api: Api) -> None:
+    token = await api.create(PUBLISH, restream=[RESTREAM])
+    for times in (1, 2):
+        assert await api.data("POST", f"{path(PUBLISH)}/{token['id']}/restream/sync") is True
+        kept = await api.admin.store.token(api.account, PUBLISH, token["id"])
+        assert kept.terms.publishing.restream_sync == times
+    assert await api.read(PUBLISH, token["id"]) == token
+    assert "tokenId" in await api.refused("POST", f"{path(PUBLISH)}/999999/restream/sync")
+
+
+# -- the SRT passphrase
+
+
+async def test_the_passphrase_is_shown_where_that_is_asked_for_and_is_the_tokens_own(api: Api) -> None:
+    hidden, shown = await api.create(PUBLISH), await api.create(PUBLISH, displaySrtPassphrase=True)
+    assert "srtPassphrase" not in hidden
+    assert PASSPHRASE.fullmatch(shown["srtPassphrase"])
+    assert (await api.read(PUBLISH, shown["id"]))["srtPassphrase"] == shown["srtPassphrase"]
+    other = await api.create(PUBLISH, displaySrtPassphrase=True)
+    assert other["srtPassphrase"] != shown["srtPassphrase"]
+
+
+# -- searching
+
+
+async def test_tokens_are_found_by_label_and_stream_name(api: Api, kind: TokenKind) -> None:
+    names = {
+        "Main": await api.create(kind, label="Main", streams=[{"streamName": "hall"}]),
+        "Backup": await api.create(kind, label="Backup", streams=[{"streamName": "main-2"}]),
+        "Any": await api.create(kind, label="Any", streams=[], allowAnyStream=True),
+    }
+
+    async def found(name: str, **query: Any) -> list[str]:
+        params = {"page": 1, "itemsOnPage": 10, "name": name} | query
+        tokens = await api.data("GET", f"{path(kind)}/list_by_name", params=params)
+        assert all(token == names[token["label"]] for token in tokens)
+        return [token["label"] for token in tokens]
+
+    assert await found("main") == ["Backup", "Main"]
+    assert await found("main", isDescending="True") == ["Main", "Backup"]
+    assert await found("main", filterBy="TokenName") == ["Main"]
+    assert await found("main", filterBy="StreamName") == ["Backup"]
+    assert await found("main", filterBy="None") == ["Any", "Backup", "Main"]
+    assert await found("main", page=2) == []
+    assert await found("%") == []
+    await api.refused("GET", f"{path(kind)}/list_by_name", params={"page": 1, "itemsOnPage": 10})
+
+
+async def test_tokens_are_listed_by_cluster(api: Api) -> None:
+    own = await api.create(PUBLISH, originCluster="iad-1")
+    plain = await api.create(PUBLISH)
+
+    async def found(cluster: str) -> list[int]:
+        params = {"page": 1, "itemsOnPage": 10, "cluster": cluster}
+        return [token["id"] for token in await api.data("GET", f"{path(PUBLISH)}/list_by_cluster", params=params)]
+
+    assert await found("iad-1") == [own["id"]]
+    assert await found("auto") == [plain["id"]]
+    await api.admin.accounts.change(api.account, lambda policy: replace(policy, origin_cluster="iad-1"))
+    assert await found("iad-1") == [own["id"], plain["id"]]
+
+
+# -- requests that are sent again
+
+
+async def test_a_key_of_the_callers_own_makes_one_token(api: Api, kind: TokenKind) -> None:
+    body = {"label": "a", "streams": [STREAM], "randomStreamNames": 1}
+    headers = {"Idempotency-Key": secrets.token_hex(8)}
+    made = [await api.data("POST", path(kind), json=body, headers=headers) for _ in range(3)]
+    assert made[0] == made[1] == made[2]
+    others = [
+        await api.data("POST", path(kind), json=body),
+        await api.data("POST", path(kind), json=body, headers={"Idempotency-Key": secrets.token_hex(8)}),
+    ]
+    assert len({token["id"] for token in (made[0], *others)}) == 3
+    assert len(await api.list(kind)) == 3
+    refused = await api.refused("POST", path(kind), json=body | {"label": "b"}, headers=headers)
+    assert "Idempotency-Key" in refused["message"] or "Idempotency-Key" in refused
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
+async def test_a_key_that_cannot_be_is_refused(api: Api, key: str) -> None:
+    body = {"label": "a", "streams": [STREAM]}
+    refused = await api.refused("POST", path(PUBLISH), json=body, headers={"Idempotency-Key": key})
+    assert "Idempotency-Key" in refused
+    assert await api.list(PUBLISH) == []
+
+
+async def test_the_same_key_is_another_one_in_another_account(both: tuple[Api, Api]) -> None:
+    body, headers = {"label": "a", "streams": [STREAM]}, {"Idempotency-Key": "the same"}
+    hers, his = [await api.data("POST", path(PUBLISH), json=body, headers=headers) for api in both]
+    assert hers["id"] != his["id"]
+    assert hers["token"] != his["token"]
+
+
+# -- clusters
+
+
+async def test_a_cluster_that_nobody_runs_is_refused_where_there_are_any(settings: Settings) -> None:
+    async with serving(settings) as (api, _):
+        free = await api.create(PUBLISH, originCluster="anything")
+        await api.admin.clusters.add(Cluster(id="iad-1", name="Ashburn", rtmp="a.example", srt="a.example"))
+        token = await api.create(PUBLISH, originCluster="iad-1")
+        refused = await api.refused(
+            "POST", path(PUBLISH), json={"label": "a", "streams": [STREAM], "originCluster": "typo"}
+        )
+        assert "iad-1" in refused["originCluster"]
+        for version in (1, 2):
+            name = V1_NAMES["originCluster"] if version == 1 else "originCluster"
+            url = f"{path(PUBLISH, version)}/{token['id']}"
+            await api.refused("PUT", url, json={name: "typo"})
+            for good in ("auto", "iad-1"):
+                assert (await api.data("PUT", url, json={name: good}))["originCluster"] == good
+        # What was set before there were clusters may stay, and does not stand in the way of other changes.
+        assert (await api.update(PUBLISH, free["id"], 2, label="b"))["originCluster"] == "anything"

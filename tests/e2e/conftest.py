@@ -3,13 +3,14 @@
 import base64
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,8 @@ import httpx
 import pytest
 
 from stagedoor.live.nginx import OwnNginx, find_nginx
+from stagedoor.model.secret import Secret
+from tests.answers import checked
 
 HOST = "127.0.0.1"
 STAGEDOOR = [sys.executable, "-m", "stagedoor"]
@@ -72,9 +75,10 @@ def _pump(source: socket.socket, sink: socket.socket, keep: list[bytes] | None) 
 class Stack:
     """Everything that runs, and what a user does with it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make a new system in `folder`, and start it."""
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        """Make a new system in `folder`, and start it, the authority with `environment` beside this one."""
         self.folder = folder
+        self.environment = environment or {}
         self.data = folder / "data"
         self.port, self.rtmp, self.hls = free_port(), free_port(), free_port()
         self.tap = Tap(self.port)
@@ -96,12 +100,16 @@ class Stack:
             )
         )
         self.hook_url: str = engine["hookUrl"]
-        self.secrets.append(engine["hookSecret"])
+        self.control_secret = Secret(re.findall(r'"Bearer (\w+)"', engine["config"])[0])
+        self.secrets += [engine["hookSecret"], self.control_secret.reveal()]
         self.api = httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {first['apiSecret']}"}, timeout=20
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {first['apiSecret']}"},
+            timeout=20,
+            event_hooks={"response": [checked]},
         )
         self.authority = self.serve()
-        self.nginx = self._start_nginx()
+        self.nginx = self._start_nginx(folder / "nginx", HOST, self.rtmp, self.hls)
 
     def stagedoor(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
         """Run a `stagedoor` command on this system and return what it printed."""
@@ -114,27 +122,48 @@ class Stack:
         """Start the authority and wait until it is ready."""
         with (self.folder / "serve.log").open("ab") as log:
             process = subprocess.Popen(
-                [*STAGEDOOR, "serve", "--data", str(self.data), "--port", str(self.port)], stdout=log, stderr=log
+                [*STAGEDOOR, "serve", "--data", str(self.data), "--port", str(self.port)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
             )
         until(lambda: _ready(self.url) or None)
         return process
 
-    def _start_nginx(self) -> subprocess.Popen[bytes]:
+    def _start_nginx(self, run: Path, host: str, rtmp: int, hls: int) -> subprocess.Popen[bytes]:
         found = find_nginx()
         assert found is not None, "nginx with its RTMP module is missing; make test installs it"
         nginx = OwnNginx(
             program=found[0],
             module=found[1],
-            run=self.folder / "nginx",
+            run=run,
             hook_url=self.hook_url,
-            host=HOST,
-            rtmp=self.rtmp,
-            hls=self.hls,
+            control_secret=self.control_secret,
+            host=host,
+            rtmp=rtmp,
+            hls=hls,
         )
         nginx.check()
         process = nginx.start()
-        until(lambda: _listens(self.rtmp) or None)
+        until(lambda: _listens(host, rtmp) or None)
         return process
+
+    def reach_nginx(self) -> None:
+        """Tell the authority where nginx is controlled, and where it plays."""
+        urls = "--control-url", f"http://{HOST}:{self.hls}", "--media-url", f"rtmp://{HOST}:{self.rtmp}"
+        self.stagedoor("engine", "set", "bench", *urls)
+
+    @contextmanager
+    def nginx_on(self, host: str) -> Iterator[str]:
+        """Run another nginx, which listens on `host` and nowhere else; yield where it takes RTMP."""
+        # Not the ports of the first one: what is asked of the wrong address must find nobody there.
+        rtmp = free_port()
+        process = self._start_nginx(self.folder / f"nginx-{rtmp}", host, rtmp, free_port())
+        try:
+            yield f"{host}:{rtmp}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
 
     def close(self) -> None:
         """End everything that was started."""
@@ -177,20 +206,27 @@ class Stack:
 
     # -- encoders and players
 
-    def rtmp_url(self, name: str, query: str = "", application: str = "live") -> str:
-        """Return the address of a stream on nginx-rtmp."""
-        return f"rtmp://{HOST}:{self.rtmp}/{application}/{name}" + (f"?{query}" if query else "")
+    def rtmp_url(self, name: str, query: str = "", application: str = "live", server: str = "") -> str:
+        """Return the address of a stream on nginx-rtmp, or on another `server`."""
+        return f"rtmp://{server or f'{HOST}:{self.rtmp}'}/{application}/{name}" + (f"?{query}" if query else "")
 
     def publish(
-        self, name: str, query: str = "", *, seconds: float = 60, application: str = "live"
+        self,
+        name: str,
+        query: str = "",
+        *,
+        seconds: float = 60,
+        application: str = "live",
+        server: str = "",
+        picture: str = "testsrc2=size=160x120",
     ) -> subprocess.Popen[str]:
         """Start a real encoder."""
-        source = f"testsrc2=size=160x120:rate=25:duration={seconds}"
+        source = f"{picture}:rate=25:duration={seconds}"
         tone = f"sine=frequency=440:sample_rate=48000:duration={seconds}"
         command = (
             ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", "-re", "-f", "lavfi", "-i", source]
             + ["-f", "lavfi", "-i", tone, "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "12"]
-            + ["-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "flv", self.rtmp_url(name, query, application)]
+            + ["-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "flv", self.rtmp_url(name, query, application, server)]
         )
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
@@ -285,9 +321,9 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _listens(port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     try:
-        socket.create_connection((HOST, port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True
@@ -299,6 +335,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(tmp_path_factory.mktemp("stack"))
     yield running
     running.close()
+
+
+@pytest.fixture(scope="module")
+def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system of a module's own, which controls its nginx, and whose webhooks may call this machine."""
+    running = Stack(tmp_path_factory.mktemp("controlled"), {"STAGEDOOR_WEBHOOK_NETWORKS": "127.0.0.0/8"})
+    try:
+        running.reach_nginx()
+        yield running
+    finally:
+        running.close()
 
 
 @pytest.fixture(name="until")

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,15 +95,30 @@ def test_a_body_that_is_no_hooks_is_refused(stack: Any, call: tuple[str, bytes])
     assert talk(stack, request(path, fits * 20))[0][:2] == (403, b"request_malformed")
 
 
-def test_a_wrong_secret_gets_the_same_answer_on_every_way(stack: Any, call: tuple[str, bytes]) -> None:
-    """Short way and usual way refuse alike."""
+def test_a_wrong_secret_gets_the_same_answer_on_every_way(
+    stack: Any, call: tuple[str, bytes], until: Callable[..., Any]
+) -> None:
+    """Short way and usual way refuse alike, and the access log tells of each, without what was shown."""
     path, body = call
-    wrong = path[:-4] + "0000"
-    for piece in (
+    wrong = path[:-4] + ("0000" if path[-4:] != "0000" else "0001")
+
+    def unknown() -> list[dict[str, Any]]:
+        return [line for line in stack.log() if line["reason"] == "engine_unknown"]
+
+    before = len(unknown())
+    pieces = (
         request(wrong, body),
         request(wrong, body, version="1.0"),
         request(f"{wrong}?x=1", body),
         request(wrong, body * 2000),
         request("/hooks/", b"", method="GET"),
-    ):
+    )
+    for piece in pieces:
         assert talk(stack, piece)[0][:2] == (403, b"forbidden")
+    lines = until(lambda: found if len(found := unknown()[before:]) >= len(pieces) else None)
+    assert len(lines) == len(pieces)
+    nothing = {"action": "unknown", "stream": "", "token_id": None, "client_ip": "", "engine": "", "session": ""}
+    for line in lines:
+        assert line["allowed"] is False
+        assert nothing.items() <= line.items()
+    assert wrong.rpartition("/")[2] not in (stack.data / "access.log").read_text()

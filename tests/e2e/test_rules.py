@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.mmdb import write_mmdb
 
@@ -223,6 +224,25 @@ def test_what_runs_goes_on_while_the_authority_is_away(stack: Any, stop: Stop) -
         assert stack.frames(stack.rtmp_url("steady")) > 10
     finally:
         stop(encoder)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
+def test_what_runs_on_a_server_at_another_address_is_asked_about_there(stack: Any, stop: Stop, host: str) -> None:
+    """A broadcast goes on when nginx has asked about it, and is ended when its token has been revoked."""
+    name = f"elsewhere-{host}"
+    token = stack.token(streams=[name])
+    with stack.nginx_on(host) as server:
+        encoder = stack.publish(name, f"token={token['token']}", server=server)
+        try:
+            assert stack.decided(token, 1) == ["ok"]
+            time.sleep(UPDATE_SECONDS + 3)
+            assert encoder.poll() is None
+            assert any(b"call=update_publish" in call and name.encode() in call for call in stack.tap.calls)
+            stack.delete(token)
+            assert _ends(encoder)
+            assert stack.decided(token, 2) == ["ok", "token_revoked"]
+        finally:
+            stop(encoder)
 
 
 def test_shadow_mode_lets_through_and_tells(stack: Any, stop: Stop) -> None:

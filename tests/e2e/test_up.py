@@ -279,7 +279,7 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path, ports: dict[str,
     with running(tmp_path, ports, until):
         started = time.monotonic()
         result = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p)' EXIT\n{script}"],
+            ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}"],
             cwd=tmp_path,
             env={**os.environ, **ports},
             capture_output=True,
@@ -295,5 +295,6 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path, ports: dict[str,
     assert "refused, at once" in result.stdout
     last = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{"at"')]
     assert last[-1]["reason"] == "token_revoked"
+    assert '{"stoppingLevel":"Stream"}' in result.stdout
     assert "authHTTPAddress: http://127.0.0.1:" in result.stdout
     assert "on_publish " in result.stdout

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stagedoor.config import PREFIX, Settings, load
 from stagedoor.edge.millicast import schemas
+from stagedoor.edge.parse import parse_body
 from stagedoor.engines.dialect import OwnSecrets
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
@@ -268,7 +269,7 @@ def test_keyring_load_raises_only_config_error(data: bytes) -> None:
 
 def _parse(body: bytes, schema: type[Any], names: dict[str, str]) -> None:
     try:
-        parsed = schemas.parse(body, schema, names)
+        parsed = parse_body(body, schema, names)
     except InvalidInput as error:
         assert error.field  # noqa: PT017  either end is right
     else:

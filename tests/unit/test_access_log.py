@@ -3,7 +3,7 @@
 import asyncio
 import json
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +219,31 @@ def test_the_log_recovers_when_its_directory_comes_back(log: AccessLogFile, path
     log.record(_event())
     log._flush()
     assert _lines(path)[-1].get("dropped") == 1
+
+
+def test_what_is_written_is_passed_on_oldest_first(path: Path) -> None:
+    """Whoever looks at decisions gets each one once, when it is written and not when it is made."""
+    path.parent.mkdir()
+    seen: list[AccessEvent] = []
+    log = AccessLogFile(path, also=seen.extend)
+    made = [_event(2.0), _event(1.0, Reason.TOKEN_EXPIRED), _event(3.0)]
+    for event in made:
+        log.record(event)
+    assert seen == []
+    log._flush()
+    log._flush()
+    assert seen == [made[1], made[0], made[2]]
+
+
+def test_a_failure_of_who_looks_on_stops_no_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Decisions are written down whatever becomes of the rest, and the operator is told."""
+    path.parent.mkdir()
+
+    def fails(_events: Sequence[AccessEvent]) -> None:
+        raise ZeroDivisionError
+
+    log = AccessLogFile(path, also=fails)
+    log.record(_event())
+    log._flush()
+    assert len(_lines(path)) == 1
+    assert "what looks at decisions has failed" in caplog.text

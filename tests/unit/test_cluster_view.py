@@ -263,7 +263,7 @@ async def test_a_renewed_token_is_evicted_by_its_old_value_and_its_new_one(world
     await world.load(b"old")
     await world.load(b"new")
     assert (world.state(b"old"), world.state(b"new")) == (TokenState.ACTIVE, TokenState.UNKNOWN)
-    await world.store.change_token(ACCT, TokenKind.PUBLISH, token, TokenChange(digest=b"new", sealed=b"x"))
+    await world.store.change_token(ACCT, TokenKind.PUBLISH, token, TokenChange(at=1, digest=b"new", sealed=b"x"))
     await world.view.catch_up()
     assert (world.state(b"old"), world.state(b"new")) == (None, None)
     assert (await world.load(b"old"), await world.load(b"new")) == (TokenState.UNKNOWN, TokenState.ACTIVE)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from stagedoor.config import Settings, load
+from stagedoor.model.addresses import parse_network
 from stagedoor.model.errors import ConfigError
 
 LIMITS = {
@@ -24,8 +25,9 @@ def test_nothing_set_is_the_defaults() -> None:
 
 
 def test_no_secret_has_a_default() -> None:
-    """No setting is a secret: those are made, and kept in their own files."""
-    assert not [name for name in Settings.__dataclass_fields__ if re.search("secret|password|key|token", name)]
+    """No setting is a secret: those are made, and kept in their own files. A setting may say where such a file is."""
+    secret = [name for name in Settings.__dataclass_fields__ if re.search("secret|password|key|token", name)]
+    assert all(Settings.__dataclass_fields__[name].type is Path for name in secret), secret
 
 
 @pytest.mark.parametrize(
@@ -115,8 +117,35 @@ def test_a_database_elsewhere_leaves_the_keyring_where_it_is() -> None:
         ({}, "http://127.0.0.1:8080"),
         ({"host": "::1", "port": 1}, "http://[::1]:1"),
         ({"public_url": "https://door.example/"}, "https://door.example"),
+        ({"tls_certificate": Path("c"), "tls_key": Path("k")}, "https://127.0.0.1:8080"),
+        (
+            {"tls_certificate": Path("c"), "tls_key": Path("k"), "public_url": "http://inside.example"},
+            "http://inside.example",
+        ),
     ],
 )
 def test_the_url_that_engines_are_given(given: dict[str, Any], url: str) -> None:
     """An IPv6 address is in brackets, and no slash stands at the end."""
     assert load({}, **given).url == url
+
+
+def test_networks_that_webhooks_may_call() -> None:
+    """None unless said; a list with commas, of which each part is a network."""
+    assert load({}).callable_networks == ()
+    written = " 10.1.0.0/16, 192.0.2.7,fd00::/8,"
+    expected = tuple(parse_network(text) for text in ("10.1.0.0/16", "192.0.2.7", "fd00::/8"))
+    assert load({"STAGEDOOR_WEBHOOK_NETWORKS": written}).callable_networks == expected
+    for wrong in ("private", "10.1.0.1/16", "10.0.0.0/33", "10.1.0.0/16;10.2.0.0/16", "*"):
+        with pytest.raises(ConfigError, match="webhook_networks"):
+            load({"STAGEDOOR_WEBHOOK_NETWORKS": wrong})
+
+
+@pytest.mark.parametrize("alone", ["STAGEDOOR_TLS_CERTIFICATE", "STAGEDOOR_TLS_KEY"])
+def test_a_certificate_comes_with_its_key(alone: str) -> None:
+    """Half of them is an error, and not plain HTTP."""
+    both = {"STAGEDOOR_TLS_CERTIFICATE": "c.pem", "STAGEDOOR_TLS_KEY": "k.pem"}
+    settings = load(both)
+    assert (settings.tls_certificate, settings.tls_key, settings.tls) == (Path("c.pem"), Path("k.pem"), True)
+    assert not load({}).tls
+    with pytest.raises(ConfigError, match="STAGEDOOR_TLS_CERTIFICATE, STAGEDOOR_TLS_KEY"):
+        load({alone: both[alone]})

@@ -1,22 +1,24 @@
 """The control client of MediaMTX, against answers that a real one (v1.20.1) gave."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from stagedoor.engines.calls import ControlCalls
 from stagedoor.engines.mediamtx.control import MediaMtxControl
 from stagedoor.model.access import Action, Protocol
 from stagedoor.model.engine import Engine, EngineKind
 from stagedoor.model.errors import Unavailable
-from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.session import OpenSession, SessionStart
+from stagedoor.model.ids import AccountId, EngineId, StreamId, TokenId
+from stagedoor.model.session import Broadcast, OpenSession, SessionStart
 
-RECORDED: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent.parent / "vectors" / "control" / "mediamtx.json").read_text()
-)
+VECTORS = Path(__file__).parent.parent / "vectors" / "control"
+RECORDED: list[dict[str, Any]] = json.loads((VECTORS / "mediamtx.json").read_text())
+WEBRTC: list[dict[str, Any]] = json.loads((VECTORS / "mediamtx-webrtc.json").read_text())
 ENGINE = Engine(
     id=EngineId("eng"),
     kind=EngineKind.MEDIAMTX,
@@ -31,8 +33,9 @@ ENGINE = Engine(
 class Api:
     """Answers as it was recorded, and keeps what was asked."""
 
-    def __init__(self, status: int | None = None, body: str = "") -> None:
+    def __init__(self, status: int | None = None, body: str = "", *, recorded: list[dict[str, Any]] = RECORDED) -> None:
         self.asked: list[httpx.Request] = []
+        self._recorded = recorded
         self._status, self._body = status, body
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -41,7 +44,7 @@ class Api:
         if self._status is not None:
             return httpx.Response(self._status, text=self._body)
         path = request.url.raw_path.decode()
-        for call in RECORDED:
+        for call in self._recorded:
             if (call["method"], call["path"]) == (request.method, path) and "unauthorised" not in call:
                 return httpx.Response(call["status"], text=call["body"])
         return httpx.Response(404)
@@ -49,7 +52,12 @@ class Api:
 
 def control(api: Api) -> MediaMtxControl:
     """Make a client of an API."""
-    return MediaMtxControl(secret_of=lambda engine: f"secret of {engine.name}", transport=httpx.MockTransport(api))
+    return made(api, lambda engine: f"secret of {engine.name}")
+
+
+def made(answer: Callable[[httpx.Request], httpx.Response], secret_of: Callable[[Engine], str]) -> MediaMtxControl:
+    """Make a client of whatever answers."""
+    return MediaMtxControl(ControlCalls(secret_of=secret_of, transport=httpx.MockTransport(answer)))
 
 
 def session(protocol: Protocol, name: str) -> OpenSession:
@@ -72,6 +80,21 @@ async def test_sessions_of_every_protocol_are_listed_with_their_bytes_once() -> 
     assert all(carried > 0 for carried in found.values())
 
 
+async def test_what_is_published_is_told_with_its_path() -> None:
+    """And nothing that is only watched."""
+    publishers = [
+        item
+        for call in RECORDED
+        if "/list" in call["path"] and call["status"] == 200
+        for item in json.loads(call["body"])["items"]
+        if item["state"] == "publish"
+    ]
+    assert len(publishers) == 1
+    (broadcast,) = await control(Api()).broadcasts(ENGINE)
+    stream = StreamId(AccountId("ACCOUNT"), "cam")
+    assert broadcast == Broadcast(publishers[0]["id"], stream, Protocol.RTMP, "", "ACCOUNT/cam")
+
+
 async def test_our_calls_show_the_engines_secret() -> None:
     """Each call has the bearer token that our own hook lets in."""
     api = Api()
@@ -89,7 +112,7 @@ async def test_all_pages_are_read() -> None:
         items = [{"id": name, "bytesSent": 1} for name in pages[request.url.params["page"]]]
         return httpx.Response(200, json={"pageCount": 2, "itemCount": 3, "items": items})
 
-    asked = MediaMtxControl(secret_of=lambda _: "s", transport=httpx.MockTransport(answer))
+    asked = made(answer, lambda _: "s")
     assert await asked.sessions(ENGINE) == {"a": 1, "b": 1, "c": 1}
 
 
@@ -100,6 +123,20 @@ async def test_a_session_is_ended_by_the_list_it_is_in() -> None:
     await control(api).end(ENGINE, session(Protocol.SRT, kicked.rsplit("/", 1)[1]))
     assert [request.url.path for request in api.asked] == [kicked]
     await control(Api(404)).end(ENGINE, session(Protocol.RTSP, "gone"))
+
+
+async def test_a_browser_that_publishes_is_told_and_ended() -> None:
+    """WebRTC sessions have a list of their own, and are ended there."""
+    listed = json.loads(WEBRTC[0]["body"])["items"][0]
+    api = Api(recorded=WEBRTC)
+    assert await control(api).sessions(ENGINE) == {listed["id"]: listed["inboundBytes"] + listed["outboundBytes"]}
+    (broadcast,) = await control(api).broadcasts(ENGINE)
+    assert (broadcast.session, broadcast.protocol) == (listed["id"], Protocol.WEBRTC)
+    assert (broadcast.application, broadcast.name) == ("", "ACCOUNT/cam-web")
+    api.asked.clear()
+    await control(api).end(ENGINE, session(Protocol.WEBRTC, listed["id"]))
+    assert [request.url.path for request in api.asked] == [WEBRTC[1]["path"]]
+    assert (WEBRTC[1]["status"], WEBRTC[2]["status"]) == (200, 404)
 
 
 async def test_an_id_cannot_lead_to_another_path() -> None:
@@ -127,7 +164,7 @@ async def test_a_control_api_that_is_away_is_unavailable() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
-    away = MediaMtxControl(secret_of=lambda _: "s", transport=httpx.MockTransport(refuse))
+    away = made(refuse, lambda _: "s")
     with pytest.raises(Unavailable, match="studio does not answer"):
         await away.sessions(ENGINE)
     await away.close()

@@ -13,6 +13,7 @@ import pytest
 
 from stagedoor.edge.millicast import schemas
 from stagedoor.edge.millicast.tokens import terms_of
+from stagedoor.edge.parse import parse_body
 from stagedoor.engines.dialect import OwnSecrets
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
@@ -284,7 +285,7 @@ def _token(*caveats: Caveat, patterns: Iterable[str] = (".*",)) -> VerifiedToken
 def _taken(**body: Any) -> TokenTerms:
     """Return the terms that the API makes of a body, or raise as it does."""
     whole = {"label": "x", "streams": [{"streamName": "show"}]} | body
-    terms = terms_of(schemas.parse(json.dumps(whole).encode(), schemas.CreatePublishToken), 1_767_225_600)
+    terms = terms_of(parse_body(json.dumps(whole).encode(), schemas.CreatePublishToken), 1_767_225_600)
     check_terms(terms, TokenKind.PUBLISH)
     return terms
 
@@ -772,7 +773,7 @@ def test_numbers_that_json_does_not_have_are_no_body(number: bytes) -> None:
     """The whole body is refused, as such or for its field."""
     body = b'{"label":"x","streams":[{"streamName":"a"}],"budgets":{"starts":%s}}' % number
     with pytest.raises(InvalidInput) as caught:
-        check_terms(terms_of(schemas.parse(body, schemas.CreatePublishToken), 0), TokenKind.PUBLISH)
+        check_terms(terms_of(parse_body(body, schemas.CreatePublishToken), 0), TokenKind.PUBLISH)
     assert caught.value.field in ("body", "budgets")
 
 

@@ -22,7 +22,8 @@ from stagedoor.service.ports import AccessEvent, Admission, Change, Facts, NewAc
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.token_admin import IssuedToken, TokenAdmin
-from stagedoor.store.memory import MemorySessions, MemoryStore
+from stagedoor.store.memory import MemoryStore
+from stagedoor.store.memory_sessions import MemorySessions
 from stagedoor.tokens.keyring import Keyring, base64url
 
 NOW = 1_000_000
@@ -121,7 +122,7 @@ class Claims(MemorySessions):
 
     def __init__(self, store: MemoryStore) -> None:
         """Keep the sessions of `store`."""
-        super().__init__(store)
+        super().__init__(note=store.note, digest_of=store.digest_of)
         self.down = False
         self.after_admission: Callable[[], Awaitable[None]] | None = None
 

@@ -16,9 +16,10 @@ from stagedoor.model.engine import AddressTrust, Engine, EngineKind
 from stagedoor.model.ids import AccountId, EngineId, StreamId
 from stagedoor.model.session import HLS_SILENCE_SECONDS
 from stagedoor.model.token import TokenKind
-from stagedoor.service.authorize import CONFIRMED_SECONDS, Attempt, Notice
+from stagedoor.service.authorize import Attempt, Notice
 from stagedoor.service.ports import NewAccount
 from stagedoor.service.token_admin import IssuedToken
+from stagedoor.service.viewers import CONFIRMED_SECONDS
 from stagedoor.tokens.keyring import Keyring
 from tests.unit.test_service_authorize import ACCT, NOW, World
 

@@ -1,7 +1,7 @@
 """Tokens in plain words."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -112,6 +112,10 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
         "SHADOW MODE: until 1970-01-12 13:46:41 UTC its conditions are tried out and refuse nothing.",
     ),
     "active": ({"active": False}, "It is disabled and lets nobody in."),
+    "not_understood": (
+        {"not_understood": ("full_moon", "tides")},
+        "It sets full_moon and tides, which this version does not know, so it lets nobody in. Nobody may watch.",
+    ),
 }
 UNSAID = {"label", "streams", "geo_applies_to", "origin_cluster", "tracking_id", "publishing"}
 """What is said elsewhere, or lets nobody in and keeps nobody out."""
@@ -162,6 +166,19 @@ def test_the_tokens_of_a_closed_account_let_nobody_in(make_record: MakeRecord) -
     """One that lets nobody in by itself says so instead."""
     assert "Its account is closed, so it lets nobody in." in _said(make_record, CLOSED)
     assert "account is closed" not in _said(make_record, CLOSED, active=False)
+
+
+def test_the_tokens_of_an_account_with_settings_of_a_newer_version_let_nobody_in(make_record: MakeRecord) -> None:
+    """It says that, and not only that the account is closed."""
+    said = _said(make_record, replace(CLOSED, not_understood=("curfew",)))
+    assert "Its account sets curfew, which this version does not know, so it lets nobody in." in said
+    assert "account is closed" not in said
+
+
+def test_a_subscribe_token_of_a_newer_version_says_nothing_of_who_else_may_watch(make_record: MakeRecord) -> None:
+    """Only a publish token's settings are about others."""
+    said = _said(make_record, kind=TokenKind.SUBSCRIBE, not_understood=("tides",))
+    assert said.endswith("It sets tides, which this version does not know, so it lets nobody in.")
 
 
 @pytest.mark.parametrize(("expires_at", "expired"), [(NOW - 1, True), (NOW, True), (NOW + 1, False)])

@@ -1,18 +1,20 @@
 """The keeper: what an engine lists is alive, what it does not list has ended, and what has to end is ended there."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from stagedoor.model.engine import Engine, EngineKind
 from stagedoor.model.errors import Unavailable
-from stagedoor.model.session import OpenSession
+from stagedoor.model.session import Broadcast, OpenSession
+from stagedoor.service.controls import Controls
 from stagedoor.service.keeper import Keeper
 from tests.world import BASE, ENGINES, World, opened
 
 ENGINE = ENGINES["mtx-controlled"]
 WATCH = {"do": "subscribe", "stream": "A/cam", "engine": "mtx-controlled", "protocol": "rtsp", "token": "see"}
+COUNTED = {"sessionLimit": {"most": 1}}
 
 
 class Control:
@@ -22,7 +24,7 @@ class Control:
         self.running: dict[str, int] = {}
         self.ended: list[str] = []
         self.away = False
-        self.closed = False
+        self.stuck: set[str] = set()
 
     async def sessions(self, engine: Engine) -> Mapping[str, int]:
         """List what runs."""
@@ -32,12 +34,17 @@ class Control:
 
     async def end(self, engine: Engine, session: OpenSession) -> None:
         """End a session."""
+        if session.start.session in self.stuck:
+            raise Unavailable(f"{session.start.session} is stuck")
         self.ended.append(session.start.session)
         del self.running[session.start.session]
 
+    async def broadcasts(self, engine: Engine) -> Sequence[Broadcast]:
+        """List nothing: a keeper does not ask."""
+        return ()
+
     async def close(self) -> None:
         """Close."""
-        self.closed = True
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def keeper(world: World, control: Control) -> Keeper:
         engines=lambda: [ENGINE],
         tokens=world.store,
         sessions=world.store.sessions,
-        controls={EngineKind.MEDIAMTX: lambda: control},
+        controls=Controls({EngineKind.MEDIAMTX: lambda: control}),
         clock=world.clock,
         may_work=lambda: True,
     )
@@ -149,10 +156,21 @@ async def test_an_engine_that_is_away_ends_nothing(world: World) -> None:
     assert len(await world.store.sessions.open_sessions(ENGINE.id)) == 1
 
 
-async def test_closing_closes_the_controls(world: World) -> None:
-    """Connections that were made are closed."""
+async def test_one_that_cannot_be_ended_is_tried_again_and_keeps_no_other_from_it(world: World) -> None:
+    """Its failure is told, the other one ends all the same, and the next time it ends too."""
     control = Control()
-    watched = keeper(world, control)
-    await watched.look_after(ENGINE)
-    await watched.close()
-    assert control.closed
+    for name in ("one", "two"):
+        issued = await world.issue({"kind": "subscribe", "label": name, "streams": [{"streamName": "cam"}], **COUNTED})
+        world.tokens[name] = issued
+        assert (await world.authorize({**WATCH, "token": name, "session": name})).allowed
+        control.running[name] = 0
+        await world.change({"revoke": name})
+    control.stuck = {"one"}
+    with pytest.raises(Unavailable, match="one is stuck"):
+        await keeper(world, control).look_after(ENGINE)
+    assert control.ended == ["two"]
+    assert [session.start.session for session in await world.store.sessions.open_sessions(ENGINE.id)] == ["one"]
+    control.stuck = set()
+    ended = await keeper(world, control).look_after(ENGINE)
+    assert [one.session for one in ended] == ["one"]
+    assert await world.store.sessions.open_sessions(ENGINE.id) == []

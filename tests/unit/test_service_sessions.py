@@ -62,6 +62,10 @@ class Store:
         await self._called("open", engine)
         return []
 
+    async def active_tokens(self, account: AccountId, stream: str | None) -> Sequence[TokenId]:
+        await self._called("active_tokens", account, stream)
+        return []
+
     async def saw_sessions(self, engine: EngineId, seen: Mapping[str, int], at: float) -> None:
         await self._called("saw", engine, dict(seen), at)
 
@@ -370,3 +374,50 @@ async def test_admissions_and_usage_are_the_stores(sessions: Sessions, store: St
     """Nothing stands between."""
     assert await sessions.usage(_start(), Per.TOKEN) == UNUSED
     assert store.calls == [("usage", _start(), Per.TOKEN)]
+
+
+# -- viewers
+
+
+def _viewer(at: float = NOW, session: str = "v1", protocol: Protocol = Protocol.RTMP) -> SessionStart:
+    return _start(session)._replace(action=Action.SUBSCRIBE, protocol=protocol, at=at)
+
+
+async def test_viewers_are_written_down_after_broadcasts_and_before_one_of_them_ends(
+    sessions: Sessions, store: Store, clock: Clock
+) -> None:
+    """Else one that ends at once would be begun after its end."""
+    sessions.watches(_viewer())
+    sessions.note(_start())
+    sessions.watches(_viewer(session="v2"))
+    await sessions.ended(E1, "v1", Action.SUBSCRIBE)
+    assert [call[:2] for call in store.calls] == [("begin", "s1"), ("begin", "v1"), ("end", E1)]
+    assert store.calls[1] == ("begin", "v1", "v2")
+
+
+async def test_the_requests_of_an_hls_viewer_are_noted_now_and_then(sessions: Sessions, store: Store) -> None:
+    """Each of them is asked about; of other viewers each start counts."""
+    for seconds in (0, 2, 4.9, 5, 6, 10):
+        sessions.watches(_viewer(NOW + seconds, "hls", Protocol.HLS))
+    for seconds in (0, 1):
+        sessions.watches(_viewer(NOW + seconds, "rtmp"))
+    await sessions.flush()
+    assert store.calls == [("begin", "hls", "hls", "hls", "rtmp", "rtmp")]
+
+
+async def test_viewers_that_could_not_be_written_are_kept_and_bounded(
+    sessions: Sessions, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is away loses none there is room for, and broadcasts keep their own room."""
+    monkeypatch.setattr(module, "_QUEUE", 2)
+    store.down.add("begin")
+    for n in range(4):
+        sessions.watches(_viewer(session=f"v{n}"))
+        sessions.watches(_viewer(session=f"h{n}", protocol=Protocol.HLS))
+    sessions.note(_start())
+    with pytest.raises(Unavailable):
+        await sessions.flush()
+    store.down.clear()
+    await sessions.flush()
+    assert store.calls == [("begin", "s1"), ("begin", "v0", "h0")]
+    assert len(sessions._hls) == 2

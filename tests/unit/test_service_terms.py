@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stagedoor.model.access import Action
-from stagedoor.model.account import OPEN, AccountPolicy
+from stagedoor.model.account import OPEN, AccountPolicy, GeoCascade, MediaExpiration
 from stagedoor.model.caveats import Budgets, Countries, Over, Per, SessionLimit, SingleUse
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.grant import StreamPattern
@@ -19,7 +19,9 @@ from stagedoor.service.terms import (
     MAX_LIST,
     MOST_SHADOW_SECONDS,
     EffectiveSettings,
+    check_cascade,
     check_countries,
+    check_expiration,
     check_hours,
     check_lifetime,
     check_shadow,
@@ -96,6 +98,7 @@ def test_terms_that_can_be_right_are_taken(terms: dict[str, Any]) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"not_understood": ("full_moon",)}, "token"),
     ({"label": ""}, "label"),
     ({"label": "a" * 129}, "label"),
     ({"label": "a\0"}, "label"),
@@ -312,6 +315,74 @@ def test_the_tokens_own_settings_go_before_the_accounts(make_record: MakeRecord)
     """Either list of countries takes the place of both."""
     record = make_record(origin_cluster="phx-1", allowed_countries=("PL",))
     assert effective_settings(record, POLICY) == EffectiveSettings("phx-1", ("PL",), (), 100)
+
+
+OURS = GeoCascade(enabled=True, clusters=("waw-1",))
+
+
+@pytest.mark.parametrize(
+    ("own", "effective"),
+    [
+        (None, OURS),
+        ({}, OURS),
+        ({"isEnabled": None, "clusters": ["phx-1"]}, OURS),
+        ({"isEnabled": True, "clusters": ["phx-1", "ams-1"]}, GeoCascade(enabled=True, clusters=("phx-1", "ams-1"))),
+        ({"isEnabled": True}, GeoCascade(enabled=True, clusters=("all",))),
+        ({"isEnabled": True, "clusters": None}, GeoCascade(enabled=True, clusters=("all",))),
+        ({"isEnabled": False}, GeoCascade(enabled=False, clusters=("all",))),
+    ],
+)
+def test_a_cascade_that_a_token_switches_goes_before_the_accounts(
+    make_record: MakeRecord, own: dict[str, Any] | None, effective: GeoCascade
+) -> None:
+    """On or off; one that is neither leaves it to the account, and a subscribe token has none."""
+    record = make_record(publishing=PublishOptions(geo_cascade=own))
+    assert effective_settings(record, AccountPolicy(geo_cascade=OURS)).geo_cascade == effective
+    without = None if effective == OURS else effective
+    assert effective_settings(record, OPEN).geo_cascade == without
+    viewer = make_record(kind=TokenKind.SUBSCRIBE, publishing=PublishOptions(geo_cascade=own))
+    assert effective_settings(viewer, AccountPolicy(geo_cascade=OURS)).geo_cascade is None
+
+
+@pytest.mark.parametrize("own", [None, True, False])
+def test_only_a_token_inserts_the_time(make_record: MakeRecord, own: bool | None) -> None:
+    """The account sets nothing for it."""
+    record = make_record(publishing=PublishOptions(enable_utc_insertion=own))
+    assert effective_settings(record, POLICY).enable_utc_insertion is own
+
+
+@pytest.mark.parametrize(
+    ("cascade", "right"),
+    [
+        (GeoCascade(), True),
+        (GeoCascade(enabled=True), True),
+        (GeoCascade(enabled=False, clusters=()), True),
+        (GeoCascade(enabled=True, clusters=()), False),
+        (GeoCascade(enabled=True, clusters=("a",) * MAX_LIST), True),
+        (GeoCascade(enabled=False, clusters=("a",) * (MAX_LIST + 1)), False),
+    ],
+)
+def test_a_cascade_goes_somewhere(cascade: GeoCascade, right: bool) -> None:
+    """When it is on; and its list has an end."""
+    if right:
+        check_cascade(cascade)
+    else:
+        with pytest.raises(InvalidInput) as caught:
+            check_cascade(cascade)
+        assert caught.value.field == "clusters"
+
+
+@pytest.mark.parametrize("name", ["timelines", "recordings", "clips"])
+@pytest.mark.parametrize(("days", "right"), [(None, True), (0, False), (1, True), (365, True), (366, False)])
+def test_recordings_are_kept_for_a_day_to_a_year(name: str, days: int | None, right: bool) -> None:
+    """-1, 0, +1 around both ends; None for ever."""
+    expiration = MediaExpiration(**{name: days})
+    if right:
+        check_expiration(expiration)
+    else:
+        with pytest.raises(InvalidInput) as caught:
+            check_expiration(expiration)
+        assert caught.value.field == name
 
 
 @pytest.mark.parametrize(("expires_at", "effective"), [(99, 99), (100, 100), (101, 100), (None, 100)])

@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from stagedoor.model.errors import ConfigError
+from stagedoor.model.ids import AccountId
+from stagedoor.model.token import TokenKind, TokenTerms
+from stagedoor.service.ports import FilterBy, NewToken, Page, SortBy
 from stagedoor.store import migrate, schema
 from stagedoor.store.migrate import migrate_postgres, migrate_sqlite, postgres_version, sqlite_version
-from stagedoor.store.postgres import migration_engine
+from stagedoor.store.postgres import migration_engine, postgres_engines
+from stagedoor.store.sql import SqlStore
+from stagedoor.store.sqlite import sqlite_engines
 from tests.postgres import PostgresServer
 
 T = TypeVar("T")
@@ -153,6 +160,136 @@ def test_a_file_name_with_a_question_mark(tmp_path: Path) -> None:
     migrate_sqlite(tmp_path / "a?b.db")
     assert (tmp_path / "a?b.db").exists()
     assert sqlite_version(tmp_path / "a?b.db") == migrate.HEAD
+
+
+# -- what a migration finds
+
+
+_TERMS = '{"label":"x","active":true,"streams":%s,"expires_at":%s,"origin_cluster":"%s"}'
+
+
+def _earlier_tokens(connection: Connection) -> list[int]:
+    """Write tokens as version 0002 had them, and return the ids of alice's publish tokens by label and id."""
+    connection.execute(text("INSERT INTO account (id, enabled, added_on) VALUES ('alice', true, 1), ('bob', true, 1)"))
+    rows: list[dict[str, Any]] = []
+
+    def add(label: str, streams: str, *, account: str = "alice", kind: str = "publish", **more: Any) -> None:
+        terms = _TERMS % (streams, more.get("expires_at", "null"), more.get("cluster", ""))
+        row = {"account": account, "kind": kind, "label": label, "terms": terms, "revoked_at": more.get("revoked_at")}
+        row |= {"added_on": 1_700_000_000 + len(rows) // 3}
+        rows.append(row | {"id": len(rows) + 1, "digest": bytes([len(rows) % 256, len(rows) // 256]), "sealed": b""})
+
+    add("b", '[{"text":"one","is_regex":false},{"text":"two","is_regex":true},{"text":"one","is_regex":true}]')
+    add("a", '[{"text":".*","is_regex":true}]', expires_at="1800000000", cluster="east")
+    add("c", '[{"text":"gone","is_regex":false}]', revoked_at=5, cluster="west")
+    add("a", '[{"text":"one","is_regex":false}]', kind="subscribe", expires_at="0")
+    add("a", '[{"text":"his","is_regex":false}]', account="bob")
+    add("d", '[{"text":".*","is_regex":false}]', cluster="x" * 70)
+    for n in range(2500):
+        add(f"e{n * 7 % 2500:04d}", '[{"text":"many","is_regex":false}]')
+    connection.execute(
+        text(
+            "INSERT INTO token (id, account_id, kind, label, terms, digest, sealed, added_on, revoked_at)"
+            " VALUES (:id, :account, :kind, :label, :terms, :digest, :sealed, :added_on, :revoked_at)"
+        ),
+        rows,
+    )
+    mine = [row for row in rows if (row["account"], row["kind"], row["revoked_at"]) == ("alice", "publish", None)]
+    return [row["id"] for row in sorted(mine, key=lambda row: (row["label"], row["id"]))]
+
+
+def _to(revision: str) -> Callable[[Connection], None]:
+    """Bring a database to an earlier migration."""
+
+    def upgrade(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    return upgrade
+
+
+def _found(connection: Connection) -> tuple[Any, ...]:
+    """Return what stands beside the tokens, without that of the many."""
+    columns = text("SELECT id, expires_at, cluster_id FROM token WHERE expires_at IS NOT NULL OR cluster_id <> ''")
+    names = text("SELECT token_id, name FROM token_stream WHERE name <> 'many' ORDER BY token_id, name")
+    many = text("SELECT count(*) FROM token_stream WHERE name = 'many'")
+    return (
+        sorted(tuple(row) for row in connection.execute(columns)),
+        [tuple(row) for row in connection.execute(names)],
+        connection.execute(many).scalar_one(),
+    )
+
+
+_EXPECTED = (
+    [(2, 1_800_000_000, "east"), (3, None, "west"), (4, 0, ""), (6, None, "x" * 64)],
+    [(1, "one"), (1, "two"), (4, "one"), (5, "his"), (6, ".*")],
+    2500,
+)
+
+
+async def _lists_right(store: SqlStore, by_label: list[int]) -> None:
+    alice, publish = AccountId("alice"), TokenKind.PUBLISH
+    by_time = sorted(by_label)
+    try:
+        assert await store.count_tokens(alice, publish) == len(by_label) == 2503
+        assert await store.count_tokens(AccountId("bob"), publish) == 1
+        assert await store.count_tokens(alice, TokenKind.SUBSCRIBE) == 1
+        for sort_by, expected in ((SortBy.NAME, by_label), (SortBy.ADDED_ON, by_time)):
+            for number in (1, 2, 25, 26, 27):
+                for descending in (False, True):
+                    wanted = (expected[::-1] if descending else expected)[(number - 1) * 100 :][:100]
+                    page = await store.tokens(alice, publish, Page(number, 100, sort_by, descending))
+                    assert [record.id for record in page] == wanted
+        found = await store.tokens_by_name(alice, publish, "ON", FilterBy.STREAM_NAME, Page(1, 10))
+        assert [record.id for record in found] == [1]
+        new = NewToken(
+            account=alice,
+            kind=publish,
+            terms=TokenTerms(label="a", streams=()),
+            digest=b"new",
+            seal=lambda _: b"",
+            added_on=1,
+        )
+        await store.add_token(new)
+        assert await store.count_tokens(alice, publish) == 2504
+    finally:
+        await store.close()
+
+
+async def _announce(_revision: int) -> None:
+    """Nobody listens."""
+
+
+def test_the_tokens_of_an_earlier_version_are_listed_and_searched_after_it(tmp_path: Path) -> None:
+    """What lists need of them is filled in; on shelves of which none is too large."""
+    path = tmp_path / "a.db"
+    engine = _engine(path)
+    with engine.begin() as connection:
+        _to("0002")(connection)
+        by_label = _earlier_tokens(connection)
+    migrate_sqlite(path)
+    with engine.begin() as connection:
+        assert _found(connection) == _EXPECTED
+        assert connection.execute(text("SELECT max(tokens) FROM token_shelf")).scalar_one() == 1000
+    engine.dispose()
+    reader, writer = sqlite_engines(path)
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(_lists_right(SqlStore(reader=reader, writer=writer, announce=_announce), by_label))
+
+
+def test_the_tokens_of_an_earlier_version_on_postgresql_are_listed_and_searched_after_it(blank_postgres: str) -> None:
+    """The same there."""
+    _on_postgres(blank_postgres, _to("0002"))
+    by_label = _on_postgres(blank_postgres, _earlier_tokens)
+    number = text("SELECT setval(pg_get_serial_sequence('token', 'id'), (SELECT max(id) FROM token))")
+    _on_postgres(blank_postgres, lambda connection: connection.execute(number).all())
+    migrate_postgres(blank_postgres)
+    assert _on_postgres(blank_postgres, _found) == _EXPECTED
+    reader, writer = postgres_engines(blank_postgres)
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(_lists_right(SqlStore(reader=reader, writer=writer, announce=_announce), by_label))
 
 
 # -- PostgreSQL

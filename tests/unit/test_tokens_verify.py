@@ -24,6 +24,7 @@ from stagedoor.model.caveats import (
     SessionLimit,
     SingleUse,
     Tried,
+    Unjudged,
     UserAgents,
     WithinHours,
 )
@@ -53,6 +54,7 @@ LIMITS: dict[str, tuple[object, Condition]] = {
     "session_limit": (SessionLimit(2), SessionLimit(2)),
     "single_use": (SingleUse(30), SingleUse(30)),
     "budgets": (Budgets(starts=3), Budgets(starts=3)),
+    "not_understood": (("moon_phase",), Unjudged("moon_phase")),
 }
 """Terms that limit a token, each with the condition that it becomes."""
 
@@ -75,7 +77,7 @@ NO_LIMITS = {"label", "streams", "active", "subject", "shadow_until", "origin_cl
 
 
 def _conditions(record: TokenRecord) -> tuple[Condition, ...]:
-    return conditions_of(record.terms, BOTH)
+    return conditions_of(record.terms, Action.PUBLISH)
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -123,7 +125,7 @@ def test_in_shadow_mode_every_condition_is_a_trial(make_record: MakeRecord) -> N
     """Each of them, until the same instant; zero is an instant like any other."""
     for until in (0, 99):
         record = make_record(**{name: value for name, (value, _) in LIMITS.items()}, shadow_until=until)
-        plain = conditions_of(record.terms, (Action.PUBLISH,))
+        plain = conditions_of(record.terms, Action.PUBLISH)
         assert verified(record).caveats == tuple(Tried(condition, until) for condition in plain)
 
 
@@ -131,9 +133,9 @@ def test_in_shadow_mode_every_condition_is_a_trial(make_record: MakeRecord) -> N
 
 
 def test_the_country_lists_are_for_viewers_too(make_record: MakeRecord) -> None:
-    """And they alone."""
+    """And what is not understood, which may be about them; nothing else."""
     record = make_record(**{name: value for name, (value, _) in LIMITS.items()})
-    assert viewer_caveats_of(record.terms) == (Countries(("DE",), ("DE",)),)
+    assert viewer_caveats_of(record.terms) == (Countries(("DE",), ("DE",)), Unjudged("moon_phase"))
     assert viewer_caveats_of(make_record(expires_at=1, allowed_origins=("example.org",)).terms) == ()
 
 

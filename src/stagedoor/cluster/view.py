@@ -10,7 +10,7 @@ Invariants:
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from stagedoor.model.account import OPEN, AccountPolicy
@@ -20,6 +20,8 @@ from stagedoor.model.ids import AccountId
 from stagedoor.service.ports import Change, ChangeKind, Facts, FactSource, Publishers, TokenFacts
 
 _MOST_ROUNDS = 5
+
+Listener = Callable[[Sequence[Change] | None], None]
 
 
 class Announced(Protocol):
@@ -58,6 +60,7 @@ class CachedView:
         self._engines: dict[bytes, Engine] = {}
         self._accounts: Mapping[AccountId, AccountPolicy] = {}
         self._applying = asyncio.Lock()
+        self._listeners: list[Listener] = []
 
     @property
     def revision(self) -> int:
@@ -67,6 +70,10 @@ class CachedView:
     def behind(self) -> bool:
         """Tell whether a newer revision was announced."""
         return self._announced.read() > self._applied
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with the changes that are applied from now on, at the instant they are; None for any change."""
+        self._listeners.append(listener)
 
     async def catch_up(self) -> None:
         """Ask the store and apply its changes, until nothing newer was announced.
@@ -100,6 +107,8 @@ class CachedView:
             self._engines = {engine.secret_digest: engine for engine in engines}
         if accounts is not None:
             self._accounts = accounts
+        for listener in self._listeners:
+            listener(changes)
         self._applied = newest
 
     def engine(self, secret_digest: bytes) -> Engine | None:

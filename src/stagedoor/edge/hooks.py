@@ -59,19 +59,18 @@ class Hooks:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call, asking the store where memory does not do."""
         body = await read_body(receive, MAX_HOOK_BODY)
-        try:
-            if self._authorizer.behind():
-                await self._authorizer.catch_up()
-        except Unavailable:
-            await _UNAVAILABLE.send(send)
-            return
+        current = await self._catch_up()
         understood = self._understand(scope["path"], scope["headers"], body)
         if understood is None:
-            await _FORBIDDEN.send(send)
+            await (self._forbidden() if current else _UNAVAILABLE).send(send)
             return
         engine, door, asked = understood
         if isinstance(asked, Attempt):
+            # Also from a view that is behind: nothing new is let in then, and what runs goes on.
             decision = await self._authorizer.authorize(engine, asked)
+        elif not current:
+            await _UNAVAILABLE.send(send)
+            return
         elif asked.ends is not None:
             decision = await self._authorizer.end(engine, asked)
         else:
@@ -85,7 +84,7 @@ class Hooks:
             return None
         understood = self._understand(path, headers, body)
         if understood is None:
-            return _FORBIDDEN
+            return self._forbidden()
         engine, door, asked = understood
         if isinstance(asked, Attempt):
             decision = authorizer.from_memory(engine, asked)
@@ -93,6 +92,20 @@ class Hooks:
         if asked.ends is not None:
             return None
         return door.replies[authorizer.note(engine, asked).reason]
+
+    async def _catch_up(self) -> bool:
+        """Bring the view up to date; tell whether it is."""
+        try:
+            if self._authorizer.behind():
+                await self._authorizer.catch_up()
+        except Unavailable:
+            return False
+        return True
+
+    def _forbidden(self) -> Reply:
+        """Tell the operator of a wrong secret, and the caller nothing."""
+        self._authorizer.refuse_engine()
+        return _FORBIDDEN
 
     def _understand(
         self, path: str, headers: Headers, body: bytes | None

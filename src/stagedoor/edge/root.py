@@ -1,33 +1,9 @@
-"""The first fork in the way of a request: hooks and health are raw ASGI, everything else is the framework's."""
+"""The first fork in the way of a request: hooks, single paths such as health, and the APIs."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 
 from stagedoor.edge.asgi import App, Receive, Scope, Send
 from stagedoor.edge.hooks import PREFIX
-
-
-class Late:
-    """An application that takes long to load: it is made on a thread, so that no engine's call waits for it."""
-
-    def __init__(self, make: Callable[[], App]) -> None:
-        """Take the way to make it."""
-        self._make = make
-        self._app: App | None = None
-        self._loading = asyncio.Lock()
-
-    async def load(self) -> App:
-        """Return the application, making it the first time."""
-        if self._app is None:
-            async with self._loading:
-                if self._app is None:
-                    self._app = await asyncio.to_thread(self._make)
-        return self._app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
-        app = await self.load()
-        await app(scope, receive, send)
 
 
 class Root:

@@ -8,6 +8,7 @@ from typing import Final
 
 from stagedoor.engines.nginx_rtmp import config
 from stagedoor.model.errors import ConfigError
+from stagedoor.model.secret import Secret
 
 _MODULES: Final = (
     Path("/usr/lib/nginx/modules/ngx_rtmp_module.so"),
@@ -28,7 +29,16 @@ class OwnNginx:
     """One nginx process with the RTMP module, below the directory `run`."""
 
     def __init__(
-        self, *, program: Path, module: Path, run: Path, hook_url: str, host: str, rtmp: int, hls: int
+        self,
+        *,
+        program: Path,
+        module: Path,
+        run: Path,
+        hook_url: str,
+        control_secret: Secret,
+        host: str,
+        rtmp: int,
+        hls: int,
     ) -> None:
         """Write the configuration; nothing is started yet.
 
@@ -45,13 +55,14 @@ class OwnNginx:
                 (self._run / "hls" / directory).mkdir(parents=True)
             text = config.whole(
                 hook_url,
+                control_secret,
                 run=self._run,
                 rtmp_listen=f"{host}:{rtmp}",
                 hls_listen=f"{host}:{hls}",
                 module=module,
                 user="root" if os.geteuid() == 0 else None,
             )
-            # Security: the hook secret is in it.
+            # Security: the engine's secrets are in it.
             with os.fdopen(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
                 stream.write(text)
         except OSError as error:

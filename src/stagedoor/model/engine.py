@@ -31,7 +31,8 @@ class Engine:
     """A media server of the operator's. `account` owns streams whose path names none; empty leaves it to the token.
 
     `secret_digest` finds the engine by the secret in its hook URL; the secret itself is not kept.
-    `control_url` is where its control API answers; empty where we have none.
+    `control_url` is where its control API answers, `media_url` where it plays what it is sent; empty where we have none.
+    `cluster_id` is that of the cluster it is in, if it is in one.
     """
 
     id: EngineId
@@ -42,10 +43,15 @@ class Engine:
     added_on: int
     address_trust: AddressTrust = AddressTrust.TRUSTED
     control_url: str = ""
+    media_url: str = ""
+    cluster_id: str = ""
 
 
-_CONTROLLED: Final = frozenset({Protocol.RTMP, Protocol.RTSP, Protocol.SRT, Protocol.WEBRTC})
-"""Protocols whose sessions the control API of MediaMTX lists, with their bytes."""
+_CONTROLLED: Final = {
+    EngineKind.NGINX_RTMP: frozenset({Protocol.RTMP}),
+    EngineKind.MEDIAMTX: frozenset({Protocol.RTMP, Protocol.RTSP, Protocol.SRT, Protocol.WEBRTC}),
+}
+"""Protocols whose sessions the control API of an engine lists, with their bytes."""
 
 
 def tells_sessions(engine: Engine, protocol: Protocol) -> bool:
@@ -60,7 +66,7 @@ def tells_sessions(engine: Engine, protocol: Protocol) -> bool:
 
 def tells_bytes(engine: Engine, protocol: Protocol) -> bool:
     """Tell whether we learn how many bytes a session of `protocol` on `engine` carries."""
-    return bool(engine.control_url) and engine.kind is EngineKind.MEDIAMTX and protocol in _CONTROLLED
+    return bool(engine.control_url) and protocol in _CONTROLLED[engine.kind]
 
 
 def tells_of_life(engine: Engine) -> bool:

@@ -7,6 +7,7 @@ A refused access is a `Decision`; these are for calls that could not be carried 
     +-- NotFound        the thing named does not exist (for this caller)
     +-- Conflict        it clashes with what is already there
     +-- NotPermitted    the caller may not do this
+    +-- TooMany         the caller has to slow down
     +-- Unavailable     a part we need is not answering
     +-- ConfigError     the operator's settings cannot work
 
@@ -50,6 +51,17 @@ class NotPermitted(StagedoorError):
     """The caller did not show that it may do this."""
 
     code = "not_permitted"
+
+
+class TooMany(StagedoorError):
+    """The caller has done this too often, and may again in `retry_after_seconds`."""
+
+    code = "too_many"
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1, field: str | None = None) -> None:
+        """Keep what `StagedoorError` keeps, and when to try again."""
+        super().__init__(message, field=field)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(StagedoorError):

@@ -172,8 +172,8 @@ EXPLANATIONS: Final[Mapping[Reason, Explanation]] = MappingProxyType(
         ),
         Reason.CAVEAT_NOT_JUDGED: Explanation(
             _NOT_VALID,
-            "The token, or a publish token of the stream, sets a condition that this version keeps but cannot judge;"
-            " `stagedoor explain` names it. Remove it, or upgrade.",
+            "A newer version set something on the token, or on a publish token of the stream, that this one does not know;"
+            " `stagedoor explain` names it. Upgrade, or revoke the token.",
             False,
         ),
         Reason.ACTION_UNKNOWN: Explanation(

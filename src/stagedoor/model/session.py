@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from stagedoor.model.access import Action, Protocol
 from stagedoor.model.addresses import Network, parse_address
 from stagedoor.model.caveats import Per
-from stagedoor.model.ids import AccountId, EngineId, TokenId
+from stagedoor.model.ids import AccountId, EngineId, StreamId, TokenId
 from stagedoor.model.usage import Session, Usage
 
 HLS_SILENCE_SECONDS: Final = 30.0
@@ -24,6 +24,12 @@ SAME_READER_SECONDS: Final = 10.0
 
 
 MAX_SESSION_ID: Final = 255
+
+NO_TOKEN: Final = TokenId(0)
+"""Stands in a session for its token: the viewer was let in without one."""
+
+RENEWED: Final = TokenId(-1)
+"""Stands there when the token has got a new value since. Security: such a session is nobody's, and ends."""
 
 
 def session_id(text: str) -> str:
@@ -47,6 +53,19 @@ class SessionStart(NamedTuple):
     protocol: Protocol
     client_ip: str
     at: float
+
+
+class Broadcast(NamedTuple):
+    """A broadcast as its engine tells of it: its id of the session, and the stream as the path names it.
+
+    `application` and `name` are where it is played on the engine; one that has no applications leaves the first empty.
+    """
+
+    session: str
+    stream: StreamId
+    protocol: Protocol
+    application: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from stagedoor.model.access import Action, Protocol
 from stagedoor.model.caveats import Budgets, Caveat, SessionLimit, SingleUse
@@ -12,10 +13,19 @@ from stagedoor.model.ids import AccountId, TokenId
 
 
 class TokenKind(StrEnum):
-    """What a token is for."""
+    """What a token is for. An `INTERNAL` one lets a program of our own watch one stream for a moment; no owner sees it."""
 
     PUBLISH = "publish"
     SUBSCRIBE = "subscribe"
+    INTERNAL = "internal"
+
+
+ACTION_OF: Final = {
+    TokenKind.PUBLISH: Action.PUBLISH,
+    TokenKind.SUBSCRIBE: Action.SUBSCRIBE,
+    TokenKind.INTERNAL: Action.SUBSCRIBE,
+}
+"""What a token of a kind is for."""
 
 
 class TokenState(StrEnum):
@@ -31,7 +41,10 @@ class TokenState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishOptions:
-    """What a publish token says about the broadcasts made with it (docs/contracts/token-api.md, "publish flags")."""
+    """What a publish token says about the broadcasts made with it (docs/contracts/token-api.md, "publish flags").
+
+    `restream_sync` counts how often what runs was told to take over the targets in `restream`.
+    """
 
     subscribe_requires_auth: bool = False
     record: bool = False
@@ -44,6 +57,7 @@ class PublishOptions:
     enable_utc_insertion: bool | None = None
     geo_cascade: Mapping[str, object] | None = None
     restream: tuple[Mapping[str, object], ...] = ()
+    restream_sync: int = 0
     priority: int | None = None
     encoder_profile_id: str | None = None
 
@@ -53,6 +67,7 @@ class TokenTerms:
     """Everything the owner of a token may set. Times are whole seconds since the epoch, in UTC; empty means no limit.
 
     `shadow_until`: until then the token's conditions are tried out and refuse nothing. `subject`: whom the token speaks for.
+    `not_understood`: names of settings that a newer version kept and this one does not know.
     """
 
     label: str
@@ -83,6 +98,7 @@ class TokenTerms:
     origin_cluster: str = ""
     tracking_id: str | None = None
     publishing: PublishOptions = field(default_factory=PublishOptions)
+    not_understood: tuple[str, ...] = ()
 
     @property
     def binding(self) -> tuple[int, int] | None:
@@ -118,10 +134,9 @@ class TokenRecord:
 class VerifiedToken:
     """A token whose bytes are ours: what it grants and under which conditions. Whether it still stands is `Standing`.
 
-    What follows `caveats` is told by them, and said once so that no decision has to look: `sets_countries`, a list of its own
-    goes before everyone else's; `counts`, its sessions have to be known, to be counted or
-    ended; `binds`, it is bound by use; `outlived`, a session may
-    run on when the token's time is over.
+    `internal`: it is a program's of our own. The rest of what follows `caveats` is told by them, and said once so that no
+    decision has to look: `sets_countries`, a list of its own goes before everyone else's; `counts`, its sessions have to be
+    known, to be counted or ended; `binds`, it is bound by use; `outlived`, a session may run on when the token's time is over.
     """
 
     id: TokenId
@@ -134,3 +149,4 @@ class VerifiedToken:
     counts: bool = False
     binds: bool = False
     outlived: bool = False
+    internal: bool = False

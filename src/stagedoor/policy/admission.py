@@ -12,7 +12,7 @@ from stagedoor.model.decision import Decision, Reason, Standing
 from stagedoor.model.token import VerifiedToken
 from stagedoor.model.usage import Effects, Usage
 from stagedoor.policy.caveats import REBIND_SECONDS, is_bound, network_to_bind
-from stagedoor.policy.decide import decide, tried
+from stagedoor.policy.decide import decide, in_shadow, tried
 from stagedoor.policy.rules import examine
 
 NOTHING: Final = Effects()
@@ -44,7 +44,7 @@ def admit(token: VerifiedToken, access: Access, standing: Standing, now: float) 
     for caveat in token.caveats:
         condition = caveat.condition if isinstance(caveat, Tried) else caveat
         # A limit that is tried out ends nobody's session; addresses are bound, to see what that would refuse.
-        if isinstance(condition, BoundAddresses) or not tried(Reason.OK, caveat, standing, now):
+        if isinstance(condition, BoundAddresses) or not in_shadow(caveat, standing, now):
             effects = _after(condition, access, usage, now, effects)
     return decision, effects
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from stagedoor.model.access import Access
+from stagedoor.model.account import CLOSED, OPEN
 from stagedoor.model.caveats import Caveat, Tried
 from stagedoor.model.decision import Decision, Reason, Standing
 from stagedoor.model.token import VerifiedToken
@@ -45,10 +46,27 @@ def decide(token: VerifiedToken | None, access: Access, standing: Standing, now:
     return _allow(_OK, shadowed, standing)
 
 
+def decide_internal(token: VerifiedToken, access: Access, standing: Standing, now: float) -> Decision:
+    """Judge an access of a program of our own: by its token alone, and by whether the account is open.
+
+    What the account, or the stream's publish tokens, ask of viewers is not asked of it: it is none.
+    """
+    return decide(token, access, internally(standing), now)
+
+
+def internally(standing: Standing) -> Standing:
+    """Return how things stand for a program of our own."""
+    account = OPEN if standing.account.enabled else CLOSED
+    return standing._replace(account=account, secured=True, viewer_caveats=())
+
+
 def tried(reason: Reason, caveat: Caveat | None, standing: Standing, now: float) -> bool:
     """Tell whether the refusal of `caveat` is only tried out at `now`, by its owner or by the account (shadow mode)."""
-    if reason in CREDENTIAL:
-        return False
+    return reason not in CREDENTIAL and in_shadow(caveat, standing, now)
+
+
+def in_shadow(caveat: Caveat | None, standing: Standing, now: float) -> bool:
+    """Tell whether `caveat` is in shadow mode at `now`, or with None, whether the account is."""
     return now < standing.account.shadow_until or (type(caveat) is Tried and now < caveat.until)
 
 

@@ -1,4 +1,4 @@
-"""Accounts: make the first one; find out whom an API secret speaks for; what they set for their tokens."""
+"""Accounts: make the first one; what they set for their tokens."""
 
 import re
 import secrets
@@ -9,12 +9,12 @@ from typing import Final
 from argon2 import PasswordHasher
 
 from stagedoor.model.account import AccountPolicy
-from stagedoor.model.errors import InvalidInput, NotPermitted
+from stagedoor.model.errors import InvalidInput
 from stagedoor.model.ids import AccountId
 from stagedoor.model.secret import Secret
 from stagedoor.service.ports import AccountStore, Clock, NewAccount
-from stagedoor.service.terms import check_countries, check_shadow
-from stagedoor.tokens.api_secret import is_api_secret, new_api_secret
+from stagedoor.service.terms import check_cascade, check_countries, check_expiration, check_shadow
+from stagedoor.tokens.api_secret import hint_of, new_api_secret
 from stagedoor.tokens.keyring import Keyring
 
 _ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -61,21 +61,11 @@ class Accounts:
                 admin_email=admin_email,
                 admin_password_hash=PasswordHasher().hash(first.admin_password.reveal()),
                 api_secret_digest=self._keyring.digest(first.api_secret.reveal().encode()),
+                api_secret_hint=hint_of(first.api_secret),
                 added_on=int(self._clock()),
             )
         )
         return first
-
-    async def account_of(self, api_secret: str) -> AccountId:
-        """Return the account an API secret speaks for.
-
-        Raises: NotPermitted when it is none of ours, whatever is wrong with it.
-        """
-        if is_api_secret(api_secret):
-            account = await self._store.account_of_api_secret(self._keyring.digest(api_secret.encode()))
-            if account is not None:
-                return account
-        raise NotPermitted("Unauthorized")
 
     async def list(self) -> Sequence[AccountId]:
         """Return all account ids, oldest first."""
@@ -113,3 +103,6 @@ def _check_policy(policy: AccountPolicy) -> None:
     longest = policy.longest_lifetime_seconds
     if longest is not None and longest < 1:
         raise InvalidInput("the longest lifetime is at least 1 second", field="longestLifetime")
+    if policy.geo_cascade is not None:
+        check_cascade(policy.geo_cascade)
+    check_expiration(policy.media_expiration)

@@ -12,11 +12,11 @@ from stagedoor.model.caveats import Per, SessionLimit, Tried
 from stagedoor.model.decision import ALLOWING, Decision, Reason, Standing
 from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.errors import Unavailable
-from stagedoor.model.ids import AccountId, EngineId, StreamId, TokenId
-from stagedoor.model.session import HLS_SILENCE_SECONDS, SessionStart, session_id
+from stagedoor.model.ids import AccountId, EngineId, StreamId
+from stagedoor.model.session import NO_TOKEN, SessionStart, session_id
 from stagedoor.model.token import TokenState, VerifiedToken
 from stagedoor.model.usage import Effects, Session, Usage
-from stagedoor.policy import admit, decide, ends
+from stagedoor.policy import admit, decide, decide_internal, ends
 from stagedoor.service.engines import control_secret
 from stagedoor.service.ports import (
     AccessEvent,
@@ -30,17 +30,17 @@ from stagedoor.service.ports import (
 )
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import NO_PUBLISHERS, standing
+from stagedoor.service.viewers import HlsViewers
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import parse_opaque
 
 _log = logging.getLogger(__name__)
 
-CONFIRMED_SECONDS: Final = 5.0
-"""How long an HLS viewer that was counted is not counted again; a limit that changed bites after so long at most."""
-
 MAX_CLIENT_IP: Final = 64
 
-_MOST_VIEWERS: Final = 100_000
+INTERNAL: Final = "internal"
+"""What an access of a program of our own is called in the access log."""
+
 _ABSENT: Final = TokenFacts(None, TokenState.ABSENT)
 _MALFORMED: Final = TokenFacts(None, TokenState.MALFORMED)
 _NO_ACCOUNT: Final = AccountId("")
@@ -53,9 +53,6 @@ _UNTRUSTED: Final = AddressTrust.UNTRUSTED
 _new: Final = tuple.__new__
 _MOST_READS: Final = 5
 _TOKEN_MISSING: Final = Reason.TOKEN_MISSING
-
-_Viewer = tuple[TokenId, str, str]
-"""A token, the stream it watches, and from where."""
 
 
 class Attempt(NamedTuple):
@@ -226,18 +223,26 @@ class Authorizer:
             stands = stands._replace(country=self._country(access.client_ip))
         if attempt.running and (token is None or not token.counts):
             self._sessions.saw(engine.id, attempt.session)
-            return self._told(engine, attempt, access, token, _go_on(token, access, stands, now), now)
+            decision = _go_on(token, access, stands, now)
+            if policy.tells_viewers and decision.reason in ALLOWING:
+                self._watch(engine, attempt, access, token if stands.secured else None, now)
+            return self._told(engine, attempt, access, token, decision, now)
         if token is not None and (token.counts or token.binds or access.protocol is _HLS):
             return self._decide_with_sessions(engine, attempt, access, token, stands, now)
         decision = decide(token, access, stands, now)
-        if access.action is _PUBLISH and token is not None and decision.reason in ALLOWING:
-            self._begin(engine, attempt, access, token, now)
+        if access.action is _PUBLISH:
+            if token is not None and decision.reason in ALLOWING:
+                self._begin(engine, attempt, access, token, now)
+        elif policy.tells_viewers and decision.reason in ALLOWING:
+            self._watch(engine, attempt, access, token if stands.secured else None, now)
         return self._told(engine, attempt, access, token, decision, now)
 
     def _decide_with_sessions(
         self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken, stands: Standing, now: float
     ) -> Decision | _Claim:
         """Judge where it matters what sessions there are: the token counts them, or this asks on behalf of one."""
+        if token.internal:
+            return self._decide_internal(engine, attempt, access, token, stands, now)
         protocol = access.protocol
         stands = stands._replace(
             running=attempt.running,
@@ -250,10 +255,7 @@ class Authorizer:
             stands = stands._replace(running=running)
             if token.counts and (confirmed or (running and not stands.sessions_told)):
                 # The store has counted this viewer a moment ago, or keeps no session of theirs.
-                decision = decide(token, access, stands._replace(usage=Usage(own=Session(0, now))), now)
-                if decision.reason in ALLOWING:
-                    self._viewers.saw(viewer, now)
-                return self._told(engine, attempt, access, token, decision, now)
+                return self._decide_counted(engine, attempt, access, token, stands, now)
         if not (token.counts or token.binds):
             decision = decide(token, access, stands, now)
         else:
@@ -265,6 +267,27 @@ class Authorizer:
                 self._viewers.saw(viewer, now)
             elif access.action is _PUBLISH:
                 self._begin(engine, attempt, access, token, now)
+            if stands.account.tells_viewers:
+                self._watch(engine, attempt, access, token if stands.secured else None, now)
+        return self._told(engine, attempt, access, token, decision, now)
+
+    def _decide_internal(
+        self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken, stands: Standing, now: float
+    ) -> Decision:
+        """Judge a program of our own. It is no viewer: no session is kept of it, and it is recorded as the engine's calls are."""
+        decision = decide_internal(token, access, stands, now)
+        if not attempt.running:
+            seen = (now, decision, INTERNAL, None, access.client_ip, None, engine.name, attempt.session)
+            self._record(_new(AccessEvent, seen))
+        return decision
+
+    def _decide_counted(
+        self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken, stands: Standing, now: float
+    ) -> Decision:
+        """Judge the request of an HLS viewer who is counted already."""
+        decision = decide(token, access, stands._replace(usage=Usage(own=Session(0, now))), now)
+        if decision.reason in ALLOWING:
+            self._viewers.saw((token.id, access.stream.name, access.client_ip), now)
         return self._told(engine, attempt, access, token, decision, now)
 
     async def _claim(self, engine: Engine, attempt: Attempt, claim: _Claim) -> Decision:
@@ -310,6 +333,11 @@ class Authorizer:
             if sessions.started(token.id, engine.id, attempt.session, access.stream.name):
                 sessions.note(session_start(engine, attempt, access, token, now))
 
+    def _watch(self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken | None, now: float) -> None:
+        """Take note of a viewer, where we will learn when it goes. `token` is the one that it needed, if it needed one."""
+        if access.action is _SUBSCRIBE and tells_sessions(engine, access.protocol):
+            self._sessions.watches(session_start(engine, attempt, access, token, now))
+
     def _told(
         self,
         engine: Engine,
@@ -343,6 +371,11 @@ class Authorizer:
             )
         return decision
 
+    def refuse_engine(self) -> None:
+        """Record a call with a secret that is no engine's. Nothing else that it says is worth keeping."""
+        decision = Decision(Reason.ENGINE_UNKNOWN, self._view.revision)
+        self._record(AccessEvent(self._clock(), decision, "unknown", None, "", None, "", ""))
+
     async def end(self, engine: Engine, notice: Notice) -> Decision:
         """Take off a session that has ended. The engine listens to no answer, so a store that is away is not its concern."""
         try:
@@ -350,29 +383,6 @@ class Authorizer:
         except Unavailable:
             _log.error("the end of a session on %s could not be written down", engine.name)
         return self.note(engine, notice)
-
-
-class HlsViewers:
-    """The HLS viewers of this process: each request of theirs is asked about, and a session is all of them together."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._seen: dict[_Viewer, float] = {}
-        self._confirmed: dict[_Viewer, float] = {}
-
-    def running(self, viewer: _Viewer, now: float) -> tuple[bool, bool]:
-        """Tell whether the viewer was let in a short while ago, and whether the store has counted it a moment ago."""
-        seen = now < self._seen.get(viewer, 0.0) + HLS_SILENCE_SECONDS
-        return seen, now < self._confirmed.get(viewer, 0.0) + CONFIRMED_SECONDS
-
-    def saw(self, viewer: _Viewer, now: float) -> None:
-        """Note that the viewer was let in."""
-        _keep(self._seen, viewer, now)
-
-    def confirmed(self, viewer: _Viewer, now: float) -> None:
-        """Note that the store has counted the viewer."""
-        _keep(self._seen, viewer, now)
-        _keep(self._confirmed, viewer, now)
 
 
 def counted_per(token: VerifiedToken) -> Per:
@@ -385,16 +395,17 @@ def counted_per(token: VerifiedToken) -> Per:
 
 
 def session_start(
-    engine: Engine | None, attempt: Attempt, access: Access, token: VerifiedToken, at: float
+    engine: Engine | None, attempt: Attempt, access: Access, token: VerifiedToken | None, at: float
 ) -> SessionStart:
     """Return the session that `attempt` would begin, or goes on with. An HLS viewer has no id: its address stands for it."""
     session = attempt.session
     if access.protocol is _HLS:
-        session = f"{token.id} {access.stream.name} {access.client_ip}"
+        whose = f"{token.id} {access.stream.name}" if token is not None else f"{NO_TOKEN} {access.stream}"
+        session = f"{whose} {access.client_ip}"
     return SessionStart(
         access.stream.account,
-        token.id,
-        token.subject,
+        token.id if token is not None else NO_TOKEN,
+        token.subject if token is not None else "",
         engine.id if engine is not None else _NO_ENGINE,
         session_id(session),
         access.stream.name,
@@ -408,9 +419,3 @@ def session_start(
 def _go_on(token: VerifiedToken | None, access: Access, stands: Standing, now: float) -> Decision:
     """Decide whether a session that runs may go on."""
     return Decision(ends(token, access, stands, now) or Reason.OK, stands.revision)
-
-
-def _keep(kept: dict[_Viewer, float], viewer: _Viewer, now: float) -> None:
-    if len(kept) >= _MOST_VIEWERS and viewer not in kept:
-        del kept[next(iter(kept))]
-    kept[viewer] = now

@@ -6,8 +6,8 @@ from stagedoor.model.access import Action
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.caveats import Budgets, Over, Per, SessionLimit
 from stagedoor.model.hours import DAYS, Hours, Window
-from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms
-from stagedoor.service.terms import ACTION_OF, EffectiveSettings, effective_settings
+from stagedoor.model.token import ACTION_OF, TokenKind, TokenRecord, TokenState, TokenTerms
+from stagedoor.service.terms import EffectiveSettings, effective_settings
 
 _MOST_LISTED = 5
 
@@ -26,17 +26,26 @@ def describe(record: TokenRecord, policy: AccountPolicy, now: float) -> str:
     sentences += _state(record, policy, effective, now)
     sentences += _counts(terms)
     if publishing:
-        auth = terms.publishing.subscribe_requires_auth
-        sentences.append("Watching needs a subscribe token." if auth else "Anyone may watch.")
+        sentences.append(_watching(terms))
         if Action.SUBSCRIBE in terms.geo_applies_to:
             sentences += [f"Its viewers: {said}." for said in _countries(effective) if _sets_countries(terms)]
     return " ".join(sentences)
+
+
+def _watching(terms: TokenTerms) -> str:
+    if terms.not_understood:
+        return "Nobody may watch."
+    return "Watching needs a subscribe token." if terms.publishing.subscribe_requires_auth else "Anyone may watch."
 
 
 def _state(record: TokenRecord, policy: AccountPolicy, effective: EffectiveSettings, now: float) -> list[str]:
     said: list[str] = []
     if record.state is not TokenState.ACTIVE:
         said.append(f"It is {record.state} and lets nobody in.")
+    elif record.terms.not_understood:
+        said.append(f"It sets {_unknown(record.terms.not_understood)}, so it lets nobody in.")
+    elif policy.not_understood:
+        said.append(f"Its account sets {_unknown(policy.not_understood)}, so it lets nobody in.")
     elif not policy.enabled:
         said.append("Its account is closed, so it lets nobody in.")
     elif effective.expires_at is not None and effective.expires_at <= now:
@@ -45,6 +54,10 @@ def _state(record: TokenRecord, policy: AccountPolicy, effective: EffectiveSetti
     if now < until:
         said.append(f"SHADOW MODE: until {_instant(until)} its conditions are tried out and refuse nothing.")
     return said
+
+
+def _unknown(names: tuple[str, ...]) -> str:
+    return f"{_list(names, 'and')}, which this version does not know"
 
 
 def _streams(terms: TokenTerms) -> str:

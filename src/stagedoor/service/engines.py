@@ -14,16 +14,19 @@ from stagedoor.service.ports import Clock, EngineStore
 from stagedoor.tokens.keyring import Keyring
 
 _LONGEST_URL: Final = 500
-_URL: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+_HOST: Final = r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?"
+_CONTROL_URL: Final = re.compile("https?://" + _HOST)
+_MEDIA_URL: Final = re.compile("(?:rtmp|rtmps|rtsp|rtsps)://" + _HOST)
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class AddedEngine:
-    """An engine and its hook secret, to be shown once."""
+    """An engine and its hook secret, to be shown once, and what our own calls to it show."""
 
     engine: Engine
     hook_secret: Secret
+    control_secret: Secret
 
 
 class Engines:
@@ -43,13 +46,16 @@ class Engines:
         *,
         address_trust: AddressTrust = AddressTrust.TRUSTED,
         control_url: str = "",
+        media_url: str = "",
+        cluster_id: str = "",
     ) -> AddedEngine:
         """Make an engine known; `account` (may be empty) owns the streams whose path names no account.
 
-        Raises: InvalidInput for a name of other than 1 to 64 of `A-Z a-z 0-9 _ . -`, or a control address that is none;
-            Conflict when the name is taken; NotFound when the account does not exist.
+        Raises: InvalidInput for a name of other than 1 to 64 of `A-Z a-z 0-9 _ . -`, or an address that is none; Conflict
+            when the name is taken; NotFound when the account or the cluster does not exist.
         """
         _check_control_url(control_url)
+        _check_media_url(media_url)
         if not _NAME.fullmatch(name):
             raise InvalidInput("an engine's name has 1 to 64 of A-Z a-z 0-9 _ . -", field="name")
         secret = Secret(secrets.token_hex(24))
@@ -62,9 +68,11 @@ class Engines:
             added_on=int(self._clock()),
             address_trust=address_trust,
             control_url=control_url,
+            media_url=media_url,
+            cluster_id=cluster_id,
         )
         await self._store.add_engine(engine)
-        return AddedEngine(engine, secret)
+        return self._added(engine, secret)
 
     async def renew_secret(self, name: str) -> AddedEngine:
         """Give the engine `name` a new hook secret; the old one is refused when this returns.
@@ -76,22 +84,34 @@ class Engines:
         engine = await self._store.change_engine(
             (await self.named(name)).id, lambda engine: replace(engine, secret_digest=digest)
         )
-        return AddedEngine(engine, secret)
+        return self._added(engine, secret)
+
+    def _added(self, engine: Engine, secret: Secret) -> AddedEngine:
+        return AddedEngine(engine, secret, Secret(control_secret(self._keyring.digest, engine.secret_digest)))
 
     async def set(
-        self, name: str, *, address_trust: AddressTrust | None = None, control_url: str | None = None
+        self,
+        name: str,
+        *,
+        address_trust: AddressTrust | None = None,
+        control_url: str | None = None,
+        media_url: str | None = None,
+        cluster_id: str | None = None,
     ) -> Engine:
         """Change what is known of the engine `name`; None stays as it is.
 
-        Raises: NotFound; InvalidInput for a control address that is none.
+        Raises: NotFound, also for the cluster; InvalidInput for an address that is none.
         """
         _check_control_url(control_url or "")
+        _check_media_url(media_url or "")
 
         def change(engine: Engine) -> Engine:
             return replace(
                 engine,
                 address_trust=engine.address_trust if address_trust is None else address_trust,
                 control_url=engine.control_url if control_url is None else control_url,
+                media_url=engine.media_url if media_url is None else media_url,
+                cluster_id=engine.cluster_id if cluster_id is None else cluster_id,
             )
 
         return await self._store.change_engine((await self.named(name)).id, change)
@@ -127,7 +147,15 @@ def control_secret(digest: Callable[[bytes], bytes], secret_digest: bytes) -> st
 
 
 def _check_control_url(url: str) -> None:
-    if url and (len(url) > _LONGEST_URL or not _URL.fullmatch(url)):
+    if url and (len(url) > _LONGEST_URL or not _CONTROL_URL.fullmatch(url)):
         raise InvalidInput(
             "write the address of the control API as http://HOST:PORT, without a path or a password", field="controlUrl"
+        )
+
+
+def _check_media_url(url: str) -> None:
+    if url and (len(url) > _LONGEST_URL or not _MEDIA_URL.fullmatch(url)):
+        raise InvalidInput(
+            "write where media is played as rtmp://HOST:PORT or rtsp://HOST:PORT, without a path or a password",
+            field="mediaUrl",
         )

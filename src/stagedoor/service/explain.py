@@ -7,7 +7,7 @@ from stagedoor.model.decision import Decision
 from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.ids import TokenId
 from stagedoor.model.token import TokenState
-from stagedoor.policy import Finding, explain
+from stagedoor.policy import Finding, explain, internally
 from stagedoor.service.authorize import Attempt, counted_per, session_start
 from stagedoor.service.ports import CountryLookup, FactSource, SessionStore, TokenFacts
 from stagedoor.service.standing import publishers_of, standing, token_facts
@@ -60,6 +60,9 @@ class Explainer:
             now=at,
         )._replace(country=self._countries.country(access.client_ip), running=attempt.running)
         token = facts.token
+        if token is not None and token.internal:
+            decision, findings = explain(token, access, internally(stands), at)
+            return Explained(decision, findings, token.id)
         if engine is not None:
             stands = stands._replace(
                 address_trusted=engine.address_trust is not AddressTrust.UNTRUSTED,

@@ -1,22 +1,25 @@
 """Look after what runs on engines that have a control API: it is alive while they list it, and ended when it has to.
 
-Engines that ask again and again while a session runs (nginx-rtmp, HLS) need no keeper: they are answered.
+Engines that ask again and again while a session runs (nginx-rtmp, HLS) need no keeper: they are answered. It ends what they
+run sooner, and learns how much that carried. What could not be ended is tried again the next time.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
-from stagedoor.model.access import Access
+from stagedoor.model.access import Access, Action
 from stagedoor.model.decision import Reason, Standing
-from stagedoor.model.engine import Engine, EngineKind, tells_bytes
+from stagedoor.model.engine import Engine, tells_bytes
 from stagedoor.model.errors import NotFound, Unavailable
 from stagedoor.model.ids import StreamId
-from stagedoor.model.session import OpenSession
+from stagedoor.model.session import NO_TOKEN, OpenSession
+from stagedoor.model.usage import UNUSED
 from stagedoor.policy import ends
 from stagedoor.service.authorize import counted_per
-from stagedoor.service.ports import Clock, EngineControl, SessionStore, TokenStore, View
+from stagedoor.service.controls import Controls
+from stagedoor.service.ports import Clock, SessionStore, TokenStore, View
 from stagedoor.tokens.verify import verified
 
 _log = logging.getLogger(__name__)
@@ -46,20 +49,16 @@ class Keeper:
         engines: Callable[[], Collection[Engine]],
         tokens: TokenStore,
         sessions: SessionStore,
-        controls: Mapping[EngineKind, Callable[[], EngineControl]],
+        controls: Controls,
         clock: Clock,
         may_work: Callable[[], bool],
     ) -> None:
-        """Take the collaborators. A control is made when the first engine of its kind needs it.
-
-        `may_work`: of all processes that share the engines, one does the work.
-        """
+        """Take the collaborators. `may_work`: of all processes that share the engines, one does the work."""
         self._view = view
         self._engines = engines
         self._tokens = tokens
         self._sessions = sessions
-        self._make = controls
-        self._controls: dict[EngineKind, EngineControl] = {}
+        self._controls = controls
         self._away: set[str] = set()
         self._clock = clock
         self._may_work = may_work
@@ -71,7 +70,7 @@ class Keeper:
             if not self._may_work():
                 continue
             for engine in list(self._engines()):
-                if engine.control_url and engine.kind in self._make:
+                if engine.control_url:
                     await self._try(engine)
 
     async def _try(self, engine: Engine) -> None:
@@ -86,19 +85,12 @@ class Keeper:
         else:
             self._away.discard(engine.name)
 
-    async def close(self) -> None:
-        """Close the connections to control APIs."""
-        for control in self._controls.values():
-            await control.close()
-
     async def look_after(self, engine: Engine) -> list[Ended]:
         """Compare what an engine runs with what was admitted, and end what has to; return what was ended.
 
         Raises: Unavailable.
         """
-        if engine.kind not in self._controls:
-            self._controls[engine.kind] = self._make[engine.kind]()
-        control = self._controls[engine.kind]
+        control = self._controls.of(engine)
         carried = await control.sessions(engine)
         now = self._clock()
         opened = [
@@ -113,23 +105,35 @@ class Keeper:
             if session.start.session not in carried and now > session.start.at + _YOUNG_SECONDS:
                 await self._sessions.end_session(engine.id, session.start.session, now)
         ended: list[Ended] = []
+        failed: Unavailable | None = None
         for session in running:
             reason = await self._ends(session, now)
             if reason is not None:
-                await control.end(engine, session)
+                try:
+                    await control.end(engine, session)
+                except Unavailable as error:
+                    # One that cannot be ended must not keep the others from it.
+                    failed = error
+                    continue
                 await self._sessions.end_session(engine.id, session.start.session, now)
                 ended.append(Ended(engine.name, session.start.session, reason))
+        if failed is not None:
+            raise failed
         return ended
 
     async def _ends(self, session: OpenSession, now: float) -> Reason | None:
         """Return the reason for which a session is to end, None when it may go on."""
         start = session.start
+        if start.token_id == NO_TOKEN and start.action is Action.SUBSCRIBE:
+            return None  # a viewer who needed no token is kept to be told of
         try:
             record = await self._tokens.find_token(start.token_id)
         except NotFound:
             return Reason.TOKEN_UNKNOWN
         token = verified(record)
-        usage = await self._sessions.usage(start._replace(at=now), counted_per(token))
+        usage = UNUSED
+        if token.counts:
+            usage = await self._sessions.usage(start._replace(at=now), counted_per(token))
         policy = self._view.account(start.account)
         access = Access(start.action, StreamId(start.account, start.stream), start.protocol, start.client_ip)
         # It was let in with this token, so it is the token that is judged, whatever the stream asks of others by now.

@@ -8,16 +8,18 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from stagedoor.model.access import Access, Action
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.addresses import Network
+from stagedoor.model.api_secret import ApiSecret
 from stagedoor.model.caveats import Caveat, Per
+from stagedoor.model.cluster import Cluster, Place
 from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.engine import Engine
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.session import OpenSession, SessionStart
+from stagedoor.model.session import Broadcast, OpenSession, SessionStart
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms, VerifiedToken
 from stagedoor.model.usage import UNUSED, Effects, Usage
 
@@ -94,6 +96,25 @@ class SortBy(StrEnum):
     ADDED_ON = "AddedOn"
 
 
+class FilterBy(StrEnum):
+    """What a name is looked for in."""
+
+    NONE = "None"
+    TOKEN_NAME = "TokenName"
+    STREAM_NAME = "StreamName"
+    TOKEN_OR_STREAM_NAME = "TokenOrStreamName"
+
+
+class Idempotency(NamedTuple):
+    """What tells a request for a new token that is sent again: the caller's own key, and a digest of what is asked for.
+
+    The key has up to 255 characters, the fingerprint 32 bytes.
+    """
+
+    key: str
+    fingerprint: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A part of a list: page `number` (from 1) of `size` rows each."""
@@ -114,22 +135,57 @@ class NewToken:
     digest: bytes
     seal: Callable[[TokenId], bytes]
     added_on: int
+    idempotency: Idempotency | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenChange:
-    """What to change in a token: new terms, made from those in force inside the transaction, and maybe a new value."""
+    """What to change in a token: new terms, made from those in force inside the transaction, and maybe a new value.
 
+    `at`: when, in seconds since the epoch.
+    """
+
+    at: float
     terms: Callable[[TokenTerms], TokenTerms] | None = None
     digest: bytes | None = None
     sealed: bytes | None = None
+
+
+IDEMPOTENCY_SECONDS: Final = 24 * 3600
+"""For how long a key stands for the request that it came with first."""
+
+
+class TokenReader(Protocol):
+    """Where single tokens are read."""
+
+    async def token(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> TokenRecord:
+        """Return a token.
+
+        Raises: NotFound.
+        """
+
+
+class PolicyReader(Protocol):
+    """Where it is read what accounts set."""
+
+    async def account_policy(self, account: AccountId) -> AccountPolicy:
+        """Return what an account sets for its tokens.
+
+        Raises: NotFound.
+        """
 
 
 class TokenStore(Protocol):
     """Tokens as their owners administer them. Revoked tokens are not found."""
 
     async def add_token(self, new: NewToken) -> TokenRecord:
-        """Keep a new token and return it with its id."""
+        """Keep a new token and return it with its id. Those that are added at the same time may share one write.
+
+        With the `idempotency` of a token that the account added within `IDEMPOTENCY_SECONDS`, that one is returned as it is
+        now, and none is added.
+
+        Raises: Conflict when the key stood for another request, or its token has been revoked; whatever `seal` raises.
+        """
 
     async def token(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> TokenRecord:
         """Return a token.
@@ -145,6 +201,23 @@ class TokenStore(Protocol):
 
     async def tokens(self, account: AccountId, kind: TokenKind, page: Page) -> Sequence[TokenRecord]:
         """Return one page of the account's tokens; empty past the end."""
+
+    async def count_tokens(self, account: AccountId, kind: TokenKind) -> int:
+        """Return how many tokens the account has."""
+
+    async def tokens_by_name(
+        self, account: AccountId, kind: TokenKind, name: str, by: FilterBy | None, page: Page
+    ) -> Sequence[TokenRecord]:
+        """Return one page of the tokens with `name` as a part of their label or of a stream name.
+
+        Upper and lower case of ASCII are the same. A token whose only stream is a regular expression that matches every name
+        is found by none. `by` None, or `FilterBy.NONE`: all tokens.
+        """
+
+    async def tokens_by_cluster(
+        self, account: AccountId, kind: TokenKind, cluster: str, default_cluster: str, page: Page
+    ) -> Sequence[TokenRecord]:
+        """Return one page of the tokens that name `cluster`, or name none if it is the `default_cluster`."""
 
     async def change_token(
         self, account: AccountId, kind: TokenKind, token_id: TokenId, change: TokenChange
@@ -163,13 +236,14 @@ class TokenStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAccount:
-    """An account with its first administrator and its first API secret (by digest)."""
+    """An account with its first administrator and its first API secret (by digest, and by how it begins)."""
 
     id: AccountId
     admin_email: str
     admin_password_hash: str
     api_secret_digest: bytes
     added_on: int
+    api_secret_hint: str = ""
 
 
 class AccountStore(Protocol):
@@ -202,13 +276,38 @@ class AccountStore(Protocol):
         """
 
 
+class ApiSecretStore(Protocol):
+    """The API secrets of accounts, by their digests."""
+
+    async def list(self, account: AccountId) -> Sequence[ApiSecret]:
+        """Return the account's secrets, oldest first."""
+
+    async def add(self, account: AccountId, label: str, digest: bytes, hint: str, added_on: int) -> ApiSecret:
+        """Keep a new secret.
+
+        Raises: NotFound when there is no such account.
+        """
+
+    async def refresh(self, account: AccountId, secret_id: int, digest: bytes, hint: str, added_on: int) -> ApiSecret:
+        """Give a secret another value: the old one is refused from now on.
+
+        Raises: NotFound.
+        """
+
+    async def remove(self, account: AccountId, secret_id: int) -> None:
+        """Remove a secret: it is refused from now on.
+
+        Raises: NotFound.
+        """
+
+
 class EngineStore(Protocol):
     """The operator's media servers."""
 
     async def add_engine(self, engine: Engine) -> None:
         """Keep a new engine.
 
-        Raises: Conflict when its name is taken; NotFound when its account does not exist.
+        Raises: Conflict when its name is taken; NotFound when its account or its cluster does not exist.
         """
 
     async def engines(self) -> Sequence[Engine]:
@@ -224,6 +323,31 @@ class EngineStore(Protocol):
         """Apply `change` (a new hook secret, by its digest: the old one is refused from now on) and return the engine.
 
         Raises: NotFound.
+        """
+
+
+class ClusterStore(Protocol):
+    """The clusters that the operator makes of the media servers."""
+
+    async def add_cluster(self, cluster: Cluster) -> None:
+        """Keep a new cluster.
+
+        Raises: Conflict when its id is taken.
+        """
+
+    async def clusters(self) -> Sequence[Cluster]:
+        """Return all clusters, by id."""
+
+    async def change_cluster(self, cluster_id: str, change: Callable[[Cluster], Cluster]) -> Cluster:
+        """Apply `change` and return the cluster as it is now.
+
+        Raises: NotFound; whatever `change` raises, with nothing changed.
+        """
+
+    async def remove_cluster(self, cluster_id: str) -> None:
+        """Forget a cluster.
+
+        Raises: NotFound; Conflict while engines are in it, or it is the default of an account.
         """
 
 
@@ -274,6 +398,9 @@ class SessionStore(Protocol):
     async def open_sessions(self, engine: EngineId) -> Sequence[OpenSession]:
         """Return what is open on an engine."""
 
+    async def active_tokens(self, account: AccountId, stream: str | None) -> Sequence[TokenId]:
+        """Return the tokens that a stream, or any of the account's, is being published with: each once, by id."""
+
     async def saw_sessions(self, engine: EngineId, seen: Mapping[str, int], at: float) -> None:
         """Note signs of life of an engine's sessions, with the bytes they carried so far (0: not told)."""
 
@@ -299,6 +426,12 @@ class EngineControl(Protocol):
         Raises: Unavailable.
         """
 
+    async def broadcasts(self, engine: Engine) -> Sequence[Broadcast]:
+        """Return what is being published on an engine.
+
+        Raises: Unavailable.
+        """
+
     async def end(self, engine: Engine, session: OpenSession) -> None:
         """End a session. One that has ended already is none.
 
@@ -314,6 +447,13 @@ class CountryLookup(Protocol):
 
     def country(self, address: str) -> str:
         """Return the ISO 3166-1 alpha-2 code of the country of an IP address; empty when it is not known. Never raises."""
+
+
+class PlaceLookup(CountryLookup, Protocol):
+    """Where addresses are, more exactly."""
+
+    def coordinates(self, address: str) -> Place | None:
+        """Return where an IP address is; None when that is not known so exactly. Never raises."""
 
 
 class TokenFacts(NamedTuple):

@@ -1,8 +1,9 @@
 """Who is on: what was admitted is written down, and what ended is taken off.
 
 A broadcast that was admitted from memory is written down a moment later, in batches: who publishes decides who may watch, and
-until it is known every publish token that covers the stream does. Sessions that count against a token are written down
-before the answer, by the authorizer.
+until it is known every publish token that covers the stream does. So are viewers whose token counts nothing, or who need
+none, in accounts that want to be told of viewers. Sessions that count against a token are written down before the answer, by
+the authorizer.
 """
 
 import asyncio
@@ -11,12 +12,13 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Final
 
-from stagedoor.model.access import Action
+from stagedoor.model.access import Action, Protocol
 from stagedoor.model.decision import Reason
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.session import SessionStart, session_id
 from stagedoor.service.ports import Clock, SessionStore, Shadowed
+from stagedoor.service.viewers import CONFIRMED_SECONDS
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ _BATCH: Final = 1_000
 
 
 class Sessions:
-    """Takes note of sessions. `started`, `saw` and `shadowed` append to memory; `run` writes what gathers."""
+    """Takes note of sessions. `started`, `watches`, `saw` and `shadowed` append to memory; `run` writes what gathers."""
 
     def __init__(
         self, *, store: SessionStore, clock: Clock, telling_engines: Callable[[], Collection[EngineId]]
@@ -38,6 +40,8 @@ class Sessions:
         self._clock = clock
         self._telling_engines = telling_engines
         self._starts: deque[SessionStart] = deque()
+        self._viewers: deque[SessionStart] = deque()
+        self._hls: dict[tuple[EngineId, str], float] = {}
         self._last: dict[TokenId, int] = {}
         self._seen: dict[EngineId, dict[str, int]] = {}
         self._shadowed: dict[Shadowed, int] = {}
@@ -60,6 +64,18 @@ class Sessions:
         if len(self._starts) < _QUEUE:
             self._starts.append(start)
 
+    def watches(self, start: SessionStart) -> None:
+        """Take note of a viewer that begins to watch, or still does. An HLS viewer is all of its requests together."""
+        if start.protocol is Protocol.HLS:
+            viewer = start.engine, start.session
+            if start.at < self._hls.get(viewer, 0.0) + CONFIRMED_SECONDS:
+                return
+            if len(self._hls) >= _QUEUE and viewer not in self._hls:
+                del self._hls[next(iter(self._hls))]
+            self._hls[viewer] = start.at
+        if len(self._viewers) < _QUEUE:
+            self._viewers.append(start)
+
     def saw(self, engine: EngineId, session: str, carried: int = 0) -> None:
         """Take note of a sign of life, with the bytes carried so far if they are told."""
         self._seen.setdefault(engine, {})[session_id(session)] = carried
@@ -75,7 +91,7 @@ class Sessions:
         Raises: Unavailable.
         """
         at = self._clock()
-        if self._starts:
+        if self._starts or self._viewers:
             await self.flush()
         await self._store.end_session(engine, session_id(session), at, action)
         if action is not Action.SUBSCRIBE:
@@ -88,11 +104,12 @@ class Sessions:
         Raises: Unavailable; what could not be written is kept.
         """
         async with self._flushing:
-            while self._starts:
-                batch = [self._starts[n] for n in range(min(len(self._starts), _BATCH))]
-                await self._store.begin_sessions(batch)
-                for _ in batch:
-                    self._starts.popleft()
+            for noted in (self._starts, self._viewers):
+                while noted:
+                    batch = [noted[n] for n in range(min(len(noted), _BATCH))]
+                    await self._store.begin_sessions(batch)
+                    for _ in batch:
+                        noted.popleft()
             while self._seen:
                 # If this fails they are lost: the engine tells of a session that lives again and again.
                 await self._store.saw_sessions(*self._seen.popitem(), self._clock())

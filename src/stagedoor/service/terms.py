@@ -1,19 +1,21 @@
 """What the terms of a token may be: refuse those that cannot be right, before they are kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from stagedoor.model.access import Action
-from stagedoor.model.account import AccountPolicy
+from stagedoor.model.account import AccountPolicy, GeoCascade, MediaExpiration
 from stagedoor.model.addresses import parse_network
 from stagedoor.model.caveats import Over, Per
+from stagedoor.model.cluster import EVERY
 from stagedoor.model.errors import InvalidInput
+from stagedoor.model.grant import StreamPattern
 from stagedoor.model.hours import DAYS, MINUTES_A_DAY, Hours
 from stagedoor.model.origins import parse_origin_pattern
-from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
+from stagedoor.model.token import ACTION_OF, TokenKind, TokenRecord, TokenTerms
 from stagedoor.tokens.patterns import check_pattern, compile_wildcard
 
 MAX_LABEL: Final = 128
@@ -34,6 +36,9 @@ MAX_BOUND: Final = 2**32 - 1
 MOST_SHADOW_SECONDS: Final = 90 * 86400
 """How long shadow mode may be set for: it is a trial."""
 
+MOST_MEDIA_DAYS: Final = 365
+"""How long recordings can be kept for, in days, where it is limited at all."""
+
 _LARGEST: Final = 2**53
 """Numbers up to here are the same in every JSON reader."""
 
@@ -42,17 +47,18 @@ _KOSOVO: Final = "XK"
 """In no edition of the standard, and in every country file."""
 
 
-ACTION_OF: Final = {TokenKind.PUBLISH: Action.PUBLISH, TokenKind.SUBSCRIBE: Action.SUBSCRIBE}
-"""What a token of a kind is for."""
-
-
 class EffectiveSettings(NamedTuple):
-    """What applies to a token: its own setting, else the account's. `expires_at` is in seconds since the epoch."""
+    """What applies to a token: its own setting, else the account's. `expires_at` is in seconds since the epoch.
+
+    What follows it is of publish tokens only, and None where nobody sets it.
+    """
 
     origin_cluster: str
     allowed_countries: tuple[str, ...]
     denied_countries: tuple[str, ...]
     expires_at: int | None
+    geo_cascade: GeoCascade | None = None
+    enable_utc_insertion: bool | None = None
 
 
 def effective_settings(record: TokenRecord, policy: AccountPolicy) -> EffectiveSettings:
@@ -63,9 +69,23 @@ def effective_settings(record: TokenRecord, policy: AccountPolicy) -> EffectiveS
     if not any(lists) and policy.countries is not None and about in policy.countries.applies_to:
         lists = policy.countries.allowed, policy.countries.denied
     expiries = [at for at in (terms.expires_at, latest_expiry(policy, record.added_on)) if at is not None]
+    publishes = record.kind is TokenKind.PUBLISH
     return EffectiveSettings(
-        terms.origin_cluster or policy.origin_cluster or "auto", *lists, min(expiries, default=None)
+        terms.origin_cluster or policy.origin_cluster or "auto",
+        *lists,
+        min(expiries, default=None),
+        _cascade(terms.publishing.geo_cascade) or policy.geo_cascade if publishes else None,
+        terms.publishing.enable_utc_insertion if publishes else None,
     )
+
+
+def _cascade(own: Mapping[str, object] | None) -> GeoCascade | None:
+    """Return the cascade that a token sets itself; one that is neither on nor off leaves it to the account."""
+    enabled = None if own is None else own.get("isEnabled")
+    if own is None or enabled is None:
+        return None
+    clusters = own.get("clusters")
+    return GeoCascade(enabled is True, tuple(map(str, clusters)) if isinstance(clusters, list | tuple) else (EVERY,))
 
 
 def latest_expiry(policy: AccountPolicy, added_on: int) -> int | None:
@@ -78,22 +98,11 @@ def check_terms(terms: TokenTerms, kind: TokenKind) -> None:
 
     Raises: InvalidInput, naming the field at fault.
     """
-    if not 1 <= len(terms.label) <= MAX_LABEL:
-        raise InvalidInput(f"label has 1 to {MAX_LABEL} characters", field="label")
-    if len(terms.subject) > MAX_LABEL:
-        raise InvalidInput(f"subject has at most {MAX_LABEL} characters", field="subject")
-    for name, text in (("label", terms.label), ("subject", terms.subject)):
-        if "\0" in text:
-            raise InvalidInput(f"{name} holds a NUL character, which no database keeps", field=name)
-    if not terms.streams:
-        raise InvalidInput("name at least one stream", field="streams")
-    if len(terms.streams) > MAX_LIST or sum(pattern.is_regex for pattern in terms.streams) > MAX_PATTERNS:
-        raise InvalidInput(
-            f"name at most {MAX_LIST} streams, {MAX_PATTERNS} of them by regular expressions; (one|two) is one",
-            field="streams",
-        )
-    for pattern in terms.streams:
-        check_pattern(pattern)
+    if terms.not_understood:
+        names = ", ".join(terms.not_understood)
+        raise InvalidInput(f"a newer version set {names}, which this one would lose; upgrade stagedoor", field="token")
+    _check_names(terms)
+    _check_streams(terms.streams)
     _check_window(terms)
     if terms.hours is not None:
         check_hours(terms.hours)
@@ -107,6 +116,28 @@ def check_terms(terms: TokenTerms, kind: TokenKind) -> None:
     _check_counts(terms)
     if terms.publishing.record and terms.publishing.clip:
         raise InvalidInput("set record or clip, not both", field="clip")
+
+
+def _check_names(terms: TokenTerms) -> None:
+    if not 1 <= len(terms.label) <= MAX_LABEL:
+        raise InvalidInput(f"label has 1 to {MAX_LABEL} characters", field="label")
+    if len(terms.subject) > MAX_LABEL:
+        raise InvalidInput(f"subject has at most {MAX_LABEL} characters", field="subject")
+    for name, text in (("label", terms.label), ("subject", terms.subject)):
+        if "\0" in text:
+            raise InvalidInput(f"{name} holds a NUL character, which no database keeps", field=name)
+
+
+def _check_streams(streams: Sequence[StreamPattern]) -> None:
+    if not streams:
+        raise InvalidInput("name at least one stream", field="streams")
+    if len(streams) > MAX_LIST or sum(pattern.is_regex for pattern in streams) > MAX_PATTERNS:
+        raise InvalidInput(
+            f"name at most {MAX_LIST} streams, {MAX_PATTERNS} of them by regular expressions; (one|two) is one",
+            field="streams",
+        )
+    for pattern in streams:
+        check_pattern(pattern)
 
 
 def check_lifetime(terms: TokenTerms, policy: AccountPolicy, added_on: int) -> None:
@@ -148,6 +179,28 @@ def check_countries(allowed: Sequence[str], denied: Sequence[str]) -> None:
         raise InvalidInput("set allowedCountries or deniedCountries, not both", field="deniedCountries")
 
 
+def check_cascade(cascade: GeoCascade) -> None:
+    """Refuse a cascade to nowhere.
+
+    Raises: InvalidInput.
+    """
+    if cascade.enabled and not cascade.clusters:
+        raise InvalidInput("Geo cascade Clusters list cannot be empty", field="clusters")
+    if len(cascade.clusters) > MAX_LIST:
+        raise InvalidInput(f"clusters has at most {MAX_LIST} entries", field="clusters")
+
+
+def check_expiration(expiration: MediaExpiration) -> None:
+    """Refuse an expiry of recordings that cannot be right.
+
+    Raises: InvalidInput.
+    """
+    for name in ("timelines", "recordings", "clips"):
+        days = getattr(expiration, name)
+        if days is not None:
+            _in_range(days, 1, f"{name}.days", MOST_MEDIA_DAYS)
+
+
 @lru_cache(maxsize=1)
 def _codes() -> frozenset[str]:
     """Return the codes of all countries, as the time zone database lists them."""
@@ -160,14 +213,10 @@ def check_hours(hours: Hours) -> None:
 
     Raises: InvalidInput.
     """
-    try:
-        if len(hours.zone) > _LONGEST_ZONE:
-            raise ValueError  # noqa: TRY301  answered as any other that is none
-        ZoneInfo(hours.zone)
-    except (OSError, ValueError, LookupError):
+    if not _is_zone(hours.zone):
         raise InvalidInput(
             f"{hours.zone[:64]!r} is no time zone; write one such as Europe/Warsaw or UTC", field="hours"
-        ) from None
+        )
     if not hours.windows:
         raise InvalidInput("name at least one window", field="hours")
     for window in hours.windows:
@@ -175,6 +224,13 @@ def check_hours(hours: Hours) -> None:
             raise InvalidInput(f"name the days of a window: {', '.join(DAYS)}", field="hours")
         if not (0 <= window.start < MINUTES_A_DAY and 0 < window.end <= MINUTES_A_DAY) or window.start == window.end:
             raise InvalidInput("a window goes from 00:00 to at most 24:00, and is not empty", field="hours")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return len(name) <= _LONGEST_ZONE and ZoneInfo(name) is not None
+    except (OSError, ValueError, LookupError):
+        return False
 
 
 def _check_each(texts: Sequence[str], name: str, parse: Callable[[str], object]) -> None:

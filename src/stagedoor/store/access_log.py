@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -30,12 +31,13 @@ _BATCH: Final = 500
 class AccessLogFile:
     """Writes access events to the file at `path`; a file that was moved away (log rotation) is opened anew."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file for appending.
+    def __init__(self, path: Path, *, also: Callable[[Sequence[AccessEvent]], None] | None = None) -> None:
+        """Open the file for appending. `also` is told of each batch, oldest first: what looks at decisions delays none.
 
         Raises: ConfigError when it cannot be written.
         """
         self._path = path
+        self._also = also
         try:
             self._file = self._open()
         except OSError as error:
@@ -75,6 +77,7 @@ class AccessLogFile:
         if not events and not dropped:
             return False
         events.sort(key=itemgetter(0))
+        self._pass_on(events)
         lines: list[msgspec.Struct] = [_line(event) for event in events]
         if dropped:
             lines.append(_Dropped(datetime.now(UTC), dropped))
@@ -85,6 +88,13 @@ class AccessLogFile:
             self._dropped += lost
             return False
         return bool(self._refused or self._allowed)
+
+    def _pass_on(self, events: Sequence[AccessEvent]) -> None:
+        try:
+            if self._also is not None:
+                self._also(events)
+        except Exception:  # noqa: BLE001  whatever is wrong there, decisions are written down
+            _log.exception("what looks at decisions has failed")
 
     def _write(self, lines: bytes) -> tuple[int, str]:
         """Append lines; return how many arrived whole, and why not more."""

@@ -1,9 +1,16 @@
-"""Between rows and records."""
+"""Between rows and records.
 
+Security: a setting that stands in a row and is not known here limits somebody. It is told of by its name, it refuses, and a
+row that holds one is not written anew, since it would be lost.
+"""
+
+import logging
+import string
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Final
+from contextlib import suppress
+from dataclasses import fields, replace
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import RowMapping
@@ -12,18 +19,95 @@ from stagedoor.model.access import Action, Protocol
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.addresses import Network
 from stagedoor.model.engine import AddressTrust, Engine, EngineKind
+from stagedoor.model.errors import InvalidInput
 from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.session import OpenSession, SessionStart, TokenUse
 from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
+
+_log = logging.getLogger(__name__)
 
 _TERMS: Final = msgspec.json.Decoder(TokenTerms)
 _POLICY: Final = msgspec.json.Decoder(AccountPolicy)
 _INSTANTS: Final = msgspec.json.Decoder(tuple[float, ...])
 
+_Settings = TypeVar("_Settings", bound=TokenTerms | AccountPolicy)
+_NO_GRANT: Final = {"label": "", "streams": []}
+"""Stands for what terms cannot be without, where that is not understood."""
+
+LONGEST_CLUSTER: Final = 64
+"""Longest id of a cluster, in characters."""
+
+_EVERY_NAME: Final = frozenset({".*", ".+"})
+"""Regular expressions that match every stream name."""
+
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
 
 def write_terms(terms: TokenTerms) -> str:
-    """Write terms as JSON."""
-    return msgspec.json.encode(terms).decode()
+    """Write terms as JSON.
+
+    Raises: InvalidInput for terms with settings that are not understood.
+    """
+    return _write(terms, terms.not_understood)
+
+
+def _write(settings: TokenTerms | AccountPolicy, not_understood: tuple[str, ...]) -> str:
+    if not_understood:
+        names = ", ".join(not_understood)
+        raise InvalidInput(f"a newer version set {names}, which this one would lose; upgrade stagedoor")
+    return _written(settings)
+
+
+def _written(settings: TokenTerms | AccountPolicy) -> str:
+    known: dict[str, object] = msgspec.to_builtins(settings)
+    for found_anew in ("not_understood", "tells_viewers"):
+        known.pop(found_anew, None)
+    return msgspec.json.encode(known).decode()
+
+
+def _read_terms(text: str) -> TokenTerms:
+    terms, names = _read(text, _TERMS)
+    return replace(terms, not_understood=names) if names else terms
+
+
+def _read(text: str, decoder: msgspec.json.Decoder[_Settings]) -> tuple[_Settings, tuple[str, ...]]:
+    """Read settings, and the names of those that are not known here, at any depth, or set to what is not known here."""
+    with suppress(msgspec.ValidationError):
+        read = decoder.decode(text)
+        # What is written as it stands there has nothing else in it; to look for that takes several times as long.
+        if _written(read) == text:
+            return read, ()
+    stored: dict[str, object] = msgspec.json.decode(text)
+    strange: list[str] = []
+    try:
+        read = decoder.decode(text)
+    except msgspec.ValidationError:
+        types = {field.name: field.type for field in fields(decoder.type)}
+        strange = [name for name, value in stored.items() if name in types and not _fits(value, types[name])]
+        rest = {name: value for name, value in stored.items() if name not in strange}
+        read = msgspec.convert(_NO_GRANT | rest, decoder.type)
+    return read, tuple(sorted({*strange, *_missing(stored, msgspec.to_builtins(read))}))
+
+
+def _fits(value: object, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _missing(stored: object, known: object) -> Iterator[str]:
+    """Yield the names of what is `stored` and not `known`."""
+    if isinstance(stored, dict) and isinstance(known, dict):
+        for name, value in stored.items():
+            if name not in known:
+                yield name
+            else:
+                yield from _missing(value, known[name])
+    elif isinstance(stored, list) and isinstance(known, list | tuple):
+        for value, of_it in zip(stored, known, strict=False):
+            yield from _missing(value, of_it)
 
 
 def record_of(row: RowMapping) -> TokenRecord:
@@ -32,7 +116,7 @@ def record_of(row: RowMapping) -> TokenRecord:
         id=TokenId(row["id"]),
         account=AccountId(sys.intern(row["account_id"])),
         kind=TokenKind(row["kind"]),
-        terms=_TERMS.decode(row["terms"]),
+        terms=_read_terms(row["terms"]),
         digest=row["digest"],
         sealed=row["sealed"],
         added_on=row["added_on"],
@@ -40,14 +124,42 @@ def record_of(row: RowMapping) -> TokenRecord:
     )
 
 
+def token_row(record: TokenRecord) -> dict[str, object]:
+    """Write a row of `token`, without its id and its tombstone.
+
+    Raises: InvalidInput for terms with settings that are not understood.
+    """
+    return {
+        "account_id": record.account,
+        "kind": record.kind,
+        "label": record.terms.label,
+        "terms": write_terms(record.terms),
+        "digest": record.digest,
+        "sealed": record.sealed,
+        "added_on": record.added_on,
+        "expires_at": record.terms.expires_at,
+        # A longer one is no cluster's id, and is found by none.
+        "cluster_id": record.terms.origin_cluster[:LONGEST_CLUSTER],
+    }
+
+
 def write_policy(policy: AccountPolicy) -> str:
-    """Write an account's policy as JSON."""
-    return msgspec.json.encode(policy).decode()
+    """Write an account's policy as JSON.
+
+    Raises: InvalidInput for a policy with settings that are not understood.
+    """
+    return _write(policy, policy.not_understood)
 
 
 def policy_of(row: RowMapping) -> AccountPolicy:
     """Read a row of `account`."""
-    return replace(_POLICY.decode(row["policy"]), enabled=row["enabled"])
+    policy, names = _read(row["policy"], _POLICY)
+    if names:
+        # Security: a rule for all tokens that is not understood lets none of them in.
+        _log.error(
+            "account %s sets %s, which this version does not know; upgrade stagedoor", row["id"], ", ".join(names)
+        )
+    return replace(policy, enabled=row["enabled"] and not names, not_understood=names)
 
 
 def engine_of(row: RowMapping) -> Engine:
@@ -61,6 +173,8 @@ def engine_of(row: RowMapping) -> Engine:
         added_on=row["added_on"],
         address_trust=AddressTrust(row["address_trust"]),
         control_url=row["control_url"],
+        media_url=row["media_url"],
+        cluster_id=row["cluster_id"],
     )
 
 
@@ -124,6 +238,18 @@ def write_instants(instants: Iterable[float]) -> str:
 def publisher_names(terms: TokenTerms) -> Iterator[str]:
     """Yield the names under which `publisher_stream` finds a publish token; empty for its regular expressions."""
     yield from dict.fromkeys("" if pattern.is_regex else pattern.text for pattern in terms.streams)
+
+
+def searched_names(terms: TokenTerms) -> tuple[str, ...]:
+    """Return the stream names that a token is searched by, as they were written; none where any name would do."""
+    if len(terms.streams) == 1 and terms.streams[0].is_regex and terms.streams[0].text in _EVERY_NAME:
+        return ()
+    return tuple(dict.fromkeys(pattern.text for pattern in terms.streams))
+
+
+def lower_ascii(text: str) -> str:
+    """Return a text with the letters of ASCII in lower case and the others as they are, as databases do it."""
+    return text.translate(_LOWER)
 
 
 def distinct(records: Iterable[TokenRecord]) -> tuple[TokenRecord, ...]:

@@ -5,13 +5,15 @@ is no file. A file that is put in the place of the old one is read within about 
 without countries, gone) does not take away what was read before. The file is read into memory of our own: of a mapped file
 that is written over in place, the next look-up would end the process.
 
-Only where an address is used counts (`country`): `registered_country` is where the owner of its network has an office.
+Only where an address is used counts (`country`): `registered_country` is where the owner of its network has an office. A file
+of cities also tells coordinates.
 """
 
 import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from typing import Final
 import maxminddb
 
 from stagedoor.model.addresses import parse_address
+from stagedoor.model.cluster import Place
 from stagedoor.model.errors import ConfigError, InvalidInput
 
 _log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class CountryFile:
         self._path = path
         self._read: _Identity | None = None
         self._country: Callable[[str], str] = _unknown
+        self._reader: maxminddb.Reader | None = None
         self.info: CountryFileInfo | None = None
         self.reload()
 
@@ -67,6 +71,11 @@ class CountryFile:
         """Return the ISO 3166-1 alpha-2 code of the country of an IP address; empty when it is not known. Never raises."""
         # Security: what is longer is no address, and shall not fill the memory of addresses.
         return self._country(address) if len(address) <= _LONGEST_ADDRESS else ""
+
+    def coordinates(self, address: str) -> Place | None:
+        """Return where an IP address is; None when the file does not tell that. Never raises."""
+        reader = self._reader
+        return None if reader is None else _place(_record(reader, address))
 
     async def run(self, interval_seconds: float = _INTERVAL_SECONDS) -> None:
         """Read the file anew whenever it has changed and come to rest for an interval, until cancelled."""
@@ -98,6 +107,7 @@ class CountryFile:
         else:
             # Addresses are remembered with the file they were looked up in, and go with it.
             self._country = lru_cache(maxsize=_CACHE)(partial(_look_up, reader))
+            self._reader = reader
             self.info = info
 
     def _keep(self, cause: str) -> None:
@@ -197,19 +207,24 @@ def _reader(content: bytes) -> maxminddb.Reader:
 
 
 def _look_up(reader: maxminddb.Reader, text: str) -> str:
+    return _code(_record(reader, text))
+
+
+def _record(reader: maxminddb.Reader, text: str) -> object:
+    """Return what the file says of an address; None when that is nothing."""
     # Security: the reader itself would take octal, hexadecimal and short forms, and does not know mapped addresses.
     address = parse_address(text)
     if address is None:
-        return ""
+        return None
     version, number = address
     if version == 6 and number >> 32 == 0:
         # In the tree these are IPv4; on the wire they are not.
-        return ""
+        return None
     mapped = version == 4 and ":" in text
     try:
-        return _code(reader.get(IPv4Address(number) if mapped else text))
+        return reader.get(IPv4Address(number) if mapped else text)
     except _DAMAGED:
-        return ""
+        return None
 
 
 def _code(record: object) -> str:
@@ -223,6 +238,23 @@ def _code(record: object) -> str:
         return ""
     code = code.upper()
     return "" if code in _NOBODY else code
+
+
+def _place(record: object) -> Place | None:
+    """Return the coordinates of a record: `location.latitude`, as MaxMind has it, or `latitude`, as DB-IP City of npm."""
+    if not isinstance(record, dict):
+        return None
+    holder = record.get("location", record)
+    if not isinstance(holder, dict):
+        return None
+    latitude, longitude = _degrees(holder.get("latitude"), 90), _degrees(holder.get("longitude"), 180)
+    return None if latitude is None or longitude is None else Place(latitude, longitude)
+
+
+def _degrees(number: object, most: int) -> float | None:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    return float(number) if math.isfinite(number) and -most <= number <= most else None
 
 
 def _unknown(_address: str) -> str:

@@ -1,33 +1,32 @@
 """The ports in memory: for tests, held to the same contract as the SQL ones."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from stagedoor.model.access import Action
 from stagedoor.model.account import OPEN, AccountPolicy
-from stagedoor.model.caveats import Per
-from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.session import SILENCE_SECONDS, OpenSession, SessionStart, TokenUse, usage_of, without_silent
 from stagedoor.model.token import TokenKind, TokenRecord
-from stagedoor.model.usage import Effects, Usage
 from stagedoor.service.ports import (
-    Admission,
+    IDEMPOTENCY_SECONDS,
     Announce,
     Change,
     ChangeKind,
     Facts,
+    FilterBy,
+    Idempotency,
     NewAccount,
     NewToken,
     Page,
-    Shadowed,
     SortBy,
     TokenChange,
 )
-from stagedoor.store.codec import publisher_names
+from stagedoor.store.codec import lower_ascii, publisher_names, searched_names
+from stagedoor.store.memory_api_secrets import MemoryApiSecrets
+from stagedoor.store.memory_sessions import MemorySessions
 
 
 class MemoryStore:
@@ -39,10 +38,11 @@ class MemoryStore:
         self._n = 0
         self._changes: list[Change] = []
         self._accounts: dict[AccountId, AccountPolicy] = {}
-        self._api_secrets: dict[bytes, AccountId] = {}
         self._engines: dict[EngineId, Engine] = {}
         self._tokens: dict[TokenId, TokenRecord] = {}
-        self.sessions = MemorySessions(self)
+        self._requests: dict[tuple[AccountId, str], tuple[Idempotency, int, TokenId]] = {}
+        self.api_secrets = MemoryApiSecrets(note=self.note, is_account=self._accounts.__contains__)
+        self.sessions = MemorySessions(note=self.note, digest_of=self.digest_of)
 
     async def facts(self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool) -> Facts:
         """Read the token with `digest` and, if asked, the publishers of stream `name`."""
@@ -88,6 +88,11 @@ class MemoryStore:
 
     async def add_token(self, new: NewToken) -> TokenRecord:
         """Keep a new token and return it with its id."""
+        request = new.idempotency
+        if request is not None:
+            earlier, at, made = self._requests.get((new.account, request.key), (request, 0, TokenId(0)))
+            if made and new.added_on < at + IDEMPOTENCY_SECONDS:
+                return self._made(made, same=earlier == request)
         token_id = TokenId(len(self._tokens) + 1)
         record = TokenRecord(
             id=token_id,
@@ -100,6 +105,19 @@ class MemoryStore:
         )
         async with self._writing(record):
             self._tokens[token_id] = record
+            if request is not None:
+                self._requests[new.account, request.key] = request, new.added_on, token_id
+        return record
+
+    def _made(self, token_id: TokenId, *, same: bool) -> TokenRecord:
+        """Return the token that a request with that key made before."""
+        record = self._tokens[token_id]
+        if not same:
+            raise Conflict("this Idempotency-Key came with another request; use a new key", field="Idempotency-Key")
+        if record.revoked_at is not None:
+            raise Conflict(
+                "the token made with this Idempotency-Key is not there any more; use a new key", field="Idempotency-Key"
+            )
         return record
 
     async def token(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> TokenRecord:
@@ -118,16 +136,40 @@ class MemoryStore:
 
     async def tokens(self, account: AccountId, kind: TokenKind, page: Page) -> Sequence[TokenRecord]:
         """Return one page of the account's tokens; empty past the end."""
-        found = [
+        return _page(self._standing(account, kind), page)
+
+    async def count_tokens(self, account: AccountId, kind: TokenKind) -> int:
+        """Return how many tokens the account has."""
+        return len(self._standing(account, kind))
+
+    async def tokens_by_name(
+        self, account: AccountId, kind: TokenKind, name: str, by: FilterBy | None, page: Page
+    ) -> Sequence[TokenRecord]:
+        """Return one page of the tokens with `name` as a part of their label or of a stream name."""
+        wanted = lower_ascii(name)
+
+        def has(record: TokenRecord) -> bool:
+            names: tuple[str, ...] = (record.terms.label,) if by is not FilterBy.STREAM_NAME else ()
+            if by is not FilterBy.TOKEN_NAME:
+                names += searched_names(record.terms)
+            return by in (None, FilterBy.NONE) or any(wanted in lower_ascii(each) for each in names)
+
+        return _page(filter(has, self._standing(account, kind)), page)
+
+    async def tokens_by_cluster(
+        self, account: AccountId, kind: TokenKind, cluster: str, default_cluster: str, page: Page
+    ) -> Sequence[TokenRecord]:
+        """Return one page of the tokens that name `cluster`, or name none if it is the `default_cluster`."""
+        names = {cluster, ""} if cluster == default_cluster else {cluster}
+        found = (record for record in self._standing(account, kind) if record.terms.origin_cluster in names)
+        return _page(found, page)
+
+    def _standing(self, account: AccountId, kind: TokenKind) -> list[TokenRecord]:
+        return [
             record
             for record in self._tokens.values()
             if record.account == account and record.kind is kind and record.revoked_at is None
         ]
-        found.sort(
-            key=lambda record: (record.terms.label if page.sort_by is SortBy.NAME else record.added_on, record.id),
-            reverse=page.descending,
-        )
-        return found[(page.number - 1) * page.size :][: page.size]
 
     async def change_token(
         self, account: AccountId, kind: TokenKind, token_id: TokenId, change: TokenChange
@@ -160,7 +202,7 @@ class MemoryStore:
             raise Conflict(f"there is an account already: {next(iter(self._accounts))}")
         async with self._writing(account=new.id):
             self._accounts[new.id] = OPEN
-            self._api_secrets[new.api_secret_digest] = new.id
+            self.api_secrets.keep(new.id, "first", new.api_secret_digest, new.api_secret_hint, new.added_on)
 
     async def accounts(self) -> Sequence[AccountId]:
         """Return all account ids, oldest first."""
@@ -168,7 +210,7 @@ class MemoryStore:
 
     async def account_of_api_secret(self, digest: bytes) -> AccountId | None:
         """Return the open account whose API secret has `digest`; None when there is none."""
-        account = self._api_secrets.get(digest)
+        account = self.api_secrets.account_of(digest)
         return account if account is not None and self._accounts[account].enabled else None
 
     async def account_policy(self, account: AccountId) -> AccountPolicy:
@@ -217,7 +259,7 @@ class MemoryStore:
         return engine
 
     async def note(self, kind: ChangeKind, account: AccountId, key: bytes) -> None:
-        """Number a write of the sessions' and note what it touches."""
+        """Number a write of the sessions' or the API secrets' and note what it touches."""
         self._n += 1
         self._changes.append(Change(self._n, kind, account, key))
         await self._announce(self._n)
@@ -241,173 +283,12 @@ class MemoryStore:
         await self._announce(self._n)
 
 
-class MemorySessions:
-    """The port `SessionStore`. What is judged and written between two awaits is atomic."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        """Take the store whose changes these are."""
-        self._store = store
-        self._next_id = 1
-        self._opened: dict[int, OpenSession] = {}
-        self._uses: dict[TokenId, TokenUse] = {}
-        self._ended: dict[tuple[EngineId, str], float] = {}
-        self._shadowed: dict[Shadowed, int] = {}
-
-    @property
-    def opened(self) -> Collection[OpenSession]:
-        """The sessions that are open."""
-        return self._opened.values()
-
-    def use(self, token_id: TokenId) -> TokenUse:
-        """Return what is kept of a token's use."""
-        return self._uses.get(token_id, TokenUse())
-
-    def forget_use(self, token_id: TokenId) -> None:
-        """Make a token as good as new: what runs with its old secret is nobody's."""
-        self._uses.pop(token_id, None)
-        for opened in list(self._opened.values()):
-            if opened.start.token_id == token_id:
-                nobodys = opened.start._replace(token_id=TokenId(0), subject="")
-                self._opened[opened.id] = replace(opened, start=nobodys)
-
-    def forget_bound(self, token_id: TokenId) -> None:
-        """Bind a token to nothing any more."""
-        self._uses[token_id] = replace(self.use(token_id), bound={})
-
-    async def admit(self, admission: Admission) -> Decision:
-        """Judge an admission by what is known now, and write down what it changes."""
-        start = admission.start
-        touched: list[tuple[ChangeKind, AccountId, bytes]] = []
-        for opened in self._of(start, admission.per):
-            if opened.gone(start.at) and not (admission.running and opened.goes_on_with(start)):
-                self._end(opened, opened.seen_at, touched)
-        usage, own = usage_of(self.use(start.token_id), self._of(start, admission.per), start, admission.per)
-        decision, effects = admission.judge(usage)
-        if decision.allowed:
-            self._apply(admission, own, effects, touched)
-        for change in touched:
-            await self._store.note(*change)
-        return decision
-
-    async def usage(self, start: SessionStart, per: Per) -> Usage:
-        """Return the usage that `start` would be judged by; nothing is changed."""
-        use, awake = without_silent(self.use(start.token_id), self._of(start, per), start)
-        return usage_of(use, awake, start, per)[0]
-
-    async def begin_sessions(self, starts: Sequence[SessionStart]) -> None:
-        """Keep sessions that were admitted from memory."""
-        touched: list[tuple[ChangeKind, AccountId, bytes]] = []
-        for start in starts:
-            if self._ended.get((start.engine, start.session), 0.0) <= start.at:
-                self._begin(start, touched)
-        for change in touched:
-            await self._store.note(*change)
-
-    async def end_session(self, engine: EngineId, session: str, at: float, action: Action | None = None) -> None:
-        """End what is open of an engine's session, and count it."""
-        touched: list[tuple[ChangeKind, AccountId, bytes]] = []
-        for opened in list(self._opened.values()):
-            own = opened.start
-            if (own.engine, own.session) == (engine, session) and action in (None, own.action):
-                self._end(opened, at, touched)
-        self._ended[engine, session] = at
-        for change in touched:
-            await self._store.note(*change)
-
-    async def end_silent(self, engines: Collection[EngineId], now: float) -> None:
-        """End the sessions on these engines of which nothing was heard for too long."""
-        touched: list[tuple[ChangeKind, AccountId, bytes]] = []
-        for opened in list(self._opened.values()):
-            if opened.start.engine in engines and opened.seen_at < now - SILENCE_SECONDS:
-                self._end(opened, opened.seen_at, touched)
-        for change in touched:
-            await self._store.note(*change)
-
-    async def open_sessions(self, engine: EngineId) -> Sequence[OpenSession]:
-        """Return what is open on an engine."""
-        return [opened for opened in self._opened.values() if opened.start.engine == engine]
-
-    async def saw_sessions(self, engine: EngineId, seen: Mapping[str, int], at: float) -> None:
-        """Note signs of life of an engine's sessions, with the bytes they carried so far."""
-        for opened in list(self._opened.values()):
-            if opened.start.engine == engine and opened.start.session in seen and opened.seen_at < at:
-                carried = max(opened.bytes, seen[opened.start.session])
-                self._opened[opened.id] = replace(opened, seen_at=at, bytes=carried)
-
-    async def forget_sessions(self, before: float) -> None:
-        """Delete what is kept of sessions that ended before an instant."""
-        self._ended = {key: at for key, at in self._ended.items() if at >= before}
-
-    async def count_shadowed(self, counts: Mapping[Shadowed, int], at: float) -> None:  # noqa: ARG002  it keeps no times
-        """Add to the counts of what shadow mode let through."""
-        for what, times in counts.items():
-            self._shadowed[what] = self._shadowed.get(what, 0) + times
-
-    async def shadowed(self, account: AccountId, token_id: TokenId | None) -> Mapping[Reason, int]:
-        """Return what shadow mode let through, of a token or of the whole account."""
-        counts: dict[Reason, int] = {}
-        for what, times in self._shadowed.items():
-            if what.account == account and token_id in (None, what.token_id):
-                counts[what.reason] = counts.get(what.reason, 0) + times
-        return counts
-
-    def _of(self, start: SessionStart, per: Per) -> list[OpenSession]:
-        """Return what is open of a token, or of its subject too, oldest first."""
-        found = [
-            opened
-            for opened in self._opened.values()
-            if opened.start.token_id == start.token_id
-            or (per is Per.SUBJECT and opened.start[:1] == start[:1] and opened.start.subject == start.subject)
-        ]
-        return sorted(found, key=lambda opened: (opened.start.at, opened.id))
-
-    def _apply(
-        self,
-        admission: Admission,
-        own: OpenSession | None,
-        effects: Effects,
-        touched: list[tuple[ChangeKind, AccountId, bytes]],
-    ) -> None:
-        start = admission.start
-        if own is not None:
-            again = own.start._replace(session=start.session)
-            self._opened[own.id] = replace(self._opened[own.id], seen_at=start.at, start=again)
-        use = self.use(start.token_id)
-        if effects.bind is not None:
-            bound = {network: at for network, at in use.bound.items() if network not in (*effects.unbind, effects.bind)}
-            use = replace(use, bound=bound | {effects.bind: start.at})
-            if effects.unbind:
-                use = replace(use, rebinds=(*use.rebinds, start.at))
-            touched.append((ChangeKind.TOKEN, start.account, self._store.digest_of(start.token_id)))
-        for session_id, at in effects.ends:
-            self._opened[session_id] = replace(self._opened[session_id], end_at=at)
-        if effects.starts:
-            use = replace(use, starts=use.starts + 1)
-        self._uses[start.token_id] = replace(use, last_ip=start.client_ip if effects.starts else use.last_ip)
-        if (effects.starts or effects.resumes) and admission.told:
-            self._begin(start, touched)
-
-    def _begin(self, start: SessionStart, touched: list[tuple[ChangeKind, AccountId, bytes]]) -> None:
-        """Open a session; what an engine begins anew under an id has ended before."""
-        for opened in list(self._opened.values()):
-            own = opened.start
-            if (own.engine, own.session, own.action) == (start.engine, start.session, start.action):
-                self._end(opened, start.at, touched)
-        self._opened[self._next_id] = OpenSession(id=self._next_id, start=start, seen_at=start.at)
-        self._next_id += 1
-        if start.action is Action.PUBLISH:
-            touched.append((ChangeKind.LIVE, start.account, start.stream.encode()))
-
-    def _end(self, opened: OpenSession, at: float, touched: list[tuple[ChangeKind, AccountId, bytes]]) -> None:
-        at = max(at, opened.start.at)
-        del self._opened[opened.id]
-        if opened.start.token_id in self._uses:
-            use = self._uses[opened.start.token_id]
-            self._uses[opened.start.token_id] = replace(
-                use,
-                watched_seconds=use.watched_seconds + at - opened.start.at,
-                bytes=use.bytes + opened.bytes,
-                last_at=at,
-            )
-        if opened.start.action is Action.PUBLISH:
-            touched.append((ChangeKind.LIVE, opened.start.account, opened.start.stream.encode()))
+def _page(records: Iterable[TokenRecord], page: Page) -> Sequence[TokenRecord]:
+    """Return one page of records; empty past the end."""
+    by_name = page.sort_by is SortBy.NAME
+    found = sorted(
+        records,
+        key=lambda record: (record.terms.label if by_name else record.added_on, record.id),
+        reverse=page.descending,
+    )
+    return found[(page.number - 1) * page.size :][: page.size]

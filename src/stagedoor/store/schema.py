@@ -1,10 +1,15 @@
 """The tables. Times are seconds since the epoch; digests are 32 bytes.
 
-`terms` is a `TokenTerms` as JSON and `policy` an `AccountPolicy`. `revision` holds one row: the number of the last write. `change` says what each write touched. `session` is what was admitted
-(open while `ended_at` is null), `token_use` and `token_bound` what a token was used for so far. `publisher_stream` finds the
-publish tokens that may cover a stream: one row for each exact name, and one with an empty name for all the regular
-expressions of a token.
+`terms` is a `TokenTerms` as JSON and `policy` an `AccountPolicy`. `revision` holds one row: the number of the last write.
+`change` says what each write touched. `session` is what was admitted (open while `ended_at` is null), `token_use` and
+`token_bound` what a token was used for so far. `publisher_stream` finds the publish tokens that may cover a stream: one row
+for each exact name, and one with an empty name for all the regular expressions of a token. `token_stream` holds the names of
+all tokens as they were written, to search for. `token_shelf` counts tokens by ranges of their order, so that a page far down
+a list is found without counting from the top. `event` is what happened and webhooks may want to hear of, `delivery` one
+event on its way to one webhook; `watermark` says up to when something was looked through.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData(
@@ -32,6 +38,10 @@ metadata = MetaData(
 
 _BigId = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows by itself only in a column of type INTEGER."""
+
+
+_STANDING: Any = {"sqlite_where": text("revoked_at IS NULL"), "postgresql_where": text("revoked_at IS NULL")}
+"""An index of what is not revoked."""
 
 
 def _sorted(length: int) -> String:
@@ -84,6 +94,7 @@ api_secret = Table(
     Column("label", String(128), nullable=False),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("added_on", BigInteger, nullable=False),
+    Column("hint", String(16), nullable=False, server_default=""),
 )
 
 engine = Table(
@@ -97,6 +108,24 @@ engine = Table(
     Column("added_on", BigInteger, nullable=False),
     Column("address_trust", String(16), nullable=False, server_default="trusted"),
     Column("control_url", String(512), nullable=False, server_default=""),
+    Column("cluster_id", String(64), nullable=False, server_default=""),
+    Column("media_url", String(512), nullable=False, server_default=""),
+)
+
+cluster = Table(
+    "cluster",
+    metadata,
+    Column("id", _sorted(64), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("rtmp", String(256), nullable=False),
+    Column("srt", String(256), nullable=False),
+    Column("city", String(128), nullable=False),
+    Column("region", String(128), nullable=False),
+    Column("country", String(2), nullable=False),
+    Column("latitude", Double),
+    Column("longitude", Double),
+    Column("transcoding", Boolean, nullable=False),
+    Column("added_on", BigInteger, nullable=False),
 )
 
 token = Table(
@@ -111,8 +140,41 @@ token = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("added_on", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
-    Index("ix_token_by_label", "account_id", "kind", "label", "id"),
-    Index("ix_token_by_added_on", "account_id", "kind", "added_on", "id"),
+    Column("expires_at", BigInteger),
+    Column("cluster_id", String(64), nullable=False, server_default=""),
+    Index("ix_token_by_label", "account_id", "kind", "label", "id", **_STANDING),
+    Index("ix_token_by_added_on", "account_id", "kind", "added_on", "id", **_STANDING),
+    Index("ix_token_by_expiry", "expires_at", "id", **_STANDING),
+)
+
+token_stream = Table(
+    "token_stream",
+    metadata,
+    Column("token_id", _BigId, ForeignKey("token.id"), primary_key=True),
+    Column("name", _sorted(128), primary_key=True),
+    Index("ix_token_stream_by_name", "name", "token_id"),
+)
+
+token_shelf = Table(
+    "token_shelf",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("sort", String(16), primary_key=True),
+    Column("first_key", _sorted(128), primary_key=True),
+    Column("first_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("tokens", BigInteger, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("token_id", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_idempotency_at", "at"),
 )
 
 publisher_stream = Table(
@@ -177,4 +239,72 @@ shadowed = Table(
     Column("reason", String(32), primary_key=True),
     Column("times", BigInteger, nullable=False),
     Column("last_at", Double, nullable=False),
+)
+
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("account_id", String(64), ForeignKey("account.id"), nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("failing_since", Double),
+    Column("disabled_until", Double),
+    Column("disabled_reason", String(128), nullable=False, server_default=""),
+    Column("added_on", BigInteger, nullable=False),
+    Index("ix_webhook_of_account", "account_id", "id"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("account_id", String(64), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("stream", String(128), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("dispatched", Boolean, nullable=False),
+    Index("ix_event_to_dispatch", "dispatched", "id"),
+    Index("ix_event_at", "at"),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("account_id", String(64), nullable=False),
+    Column("webhook_id", BigInteger, nullable=False),
+    Column("message_id", String(64), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("added_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("last_status", Integer),
+    Column("last_error", String(256), nullable=False),
+    Index("ix_delivery_due", "state", "webhook_id", "due_at"),
+    Index("ix_delivery_added", "state", "added_at"),
+    Index("ix_delivery_of_webhook", "webhook_id", "id"),
+    Index("ix_delivery_by_state", "webhook_id", "state", "id"),
+)
+
+watermark = Table(
+    "watermark",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("at", Double, nullable=False),
+)
+
+audience = Table(
+    "audience",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("stream", String(128), primary_key=True),
+    Column("present", Boolean, nullable=False),
+    Column("attempted_at", Double, nullable=False),
 )

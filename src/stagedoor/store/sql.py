@@ -1,13 +1,14 @@
 """The ports on SQL, through SQLAlchemy Core.
 
 Every write is one transaction (see `store.transactions`). On SQLite, one writer at a time, with the log on disk before a call
-returns; readers see the last commit and wait for nobody. Sessions stand in `store.sql_sessions`.
+returns; readers see the last commit and wait for nobody. Tokens stand in `store.sql_tokens`, sessions in `store.sql_sessions`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Update, bindparam, case, delete, insert, literal, select, union_all, update
+from sqlalchemy import bindparam, case, delete, insert, literal, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -15,33 +16,33 @@ from stagedoor.model.account import AccountPolicy
 from stagedoor.model.addresses import Network
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Conflict, NotFound
-from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.token import TokenKind, TokenRecord
+from stagedoor.model.ids import AccountId, EngineId
 from stagedoor.service.ports import (
     Announce,
     Change,
     ChangeKind,
     Facts,
     NewAccount,
-    NewToken,
-    Page,
-    SortBy,
-    TokenChange,
 )
 from stagedoor.store import schema
 from stagedoor.store.codec import (
     distinct,
     engine_of,
     policy_of,
-    publisher_names,
     record_of,
     write_policy,
-    write_terms,
 )
-from stagedoor.store.sql_sessions import SqlSessions, forget_bound, forget_use, read_bound
-from stagedoor.store.transactions import Database, Write
-
-_LARGEST_ID: Final = 2**63 - 1
+from stagedoor.store.sql_api_secrets import SqlApiSecrets
+from stagedoor.store.sql_broadcasts import SqlBroadcasts
+from stagedoor.store.sql_clusters import SqlClusters, require_cluster
+from stagedoor.store.sql_deliveries import SqlDeliveries
+from stagedoor.store.sql_passes import SqlPasses
+from stagedoor.store.sql_sessions import SqlSessions, read_bound
+from stagedoor.store.sql_tokens import SqlTokens
+from stagedoor.store.sql_turns import SqlTurns
+from stagedoor.store.sql_watch import SqlWatch, tells_viewers
+from stagedoor.store.sql_webhooks import SqlWebhooks
+from stagedoor.store.transactions import Database
 
 _SHOWN: Final = 0
 _COVERS: Final = 1
@@ -54,8 +55,27 @@ class SqlStore:
     def __init__(self, *, reader: AsyncEngine, writer: AsyncEngine, announce: Announce) -> None:
         """Take an engine for reads and one for writes (see `store.sqlite`), and how to announce a commit."""
         database = Database(reader=reader, writer=writer, announce=announce)
-        self._reading, self._writing, self.close = database.reading, database.writing, database.close
+        self._reading, self._writing = database.reading, database.writing
+        self._database, self._tokens = database, SqlTokens(database)
+        self.add_token, self.change_token = self._tokens.add_token, self._tokens.change_token
+        self.revoke_token = self._tokens.revoke_token
+        self.token, self.find_token = self._tokens.token, self._tokens.find_token
+        self.tokens, self.count_tokens = self._tokens.tokens, self._tokens.count_tokens
+        self.tokens_by_name, self.tokens_by_cluster = self._tokens.tokens_by_name, self._tokens.tokens_by_cluster
         self.sessions = SqlSessions(database)
+        self.watch = SqlWatch(database)
+        self.clusters = SqlClusters(database)
+        self.api_secrets = SqlApiSecrets(database)
+        self.webhooks = SqlWebhooks(database)
+        self.deliveries = SqlDeliveries(database)
+        self.broadcasts = SqlBroadcasts(database, self.sessions)
+        self.passes = SqlPasses(database)
+        self.turns = SqlTurns(database)
+
+    async def close(self) -> None:
+        """Finish what was begun, and close all connections."""
+        await self._tokens.rest()
+        await self._database.close()
 
     # -- FactSource
 
@@ -100,126 +120,13 @@ class SqlStore:
             return found
 
     async def account_policies(self) -> Mapping[AccountId, AccountPolicy]:
-        """Return the policies of the accounts that set something, or are closed."""
+        """Return the policies of the accounts that set something, are closed, or want to be told of viewers."""
         c = schema.account.c
-        statement = select(schema.account).where(c.enabled.is_(False) | (c.policy != "{}"))
+        told = tells_viewers(c.id)
+        statement = select(schema.account, told.label("told")).where(c.enabled.is_(False) | (c.policy != "{}") | told)
         async with self._reading() as connection:
             rows = (await connection.execute(statement)).mappings()
-            return {AccountId(row["id"]): policy_of(row) for row in rows}
-
-    # -- TokenStore
-
-    async def add_token(self, new: NewToken) -> TokenRecord:
-        """Keep a new token and return it with its id."""
-        async with self._writing() as write:
-            values: dict[str, Any] = {
-                "account_id": new.account,
-                "kind": new.kind,
-                "label": new.terms.label,
-                "terms": write_terms(new.terms),
-                "digest": new.digest,
-                "sealed": b"",
-                "added_on": new.added_on,
-            }
-            inserted = await write.connection.execute(insert(schema.token).values(values).returning(schema.token.c.id))
-            token_id = TokenId(inserted.scalar_one())
-            sealed = new.seal(token_id)
-            await write.connection.execute(_one_token(token_id).values(sealed=sealed))
-            record = TokenRecord(
-                id=token_id,
-                account=new.account,
-                kind=new.kind,
-                terms=new.terms,
-                digest=new.digest,
-                sealed=sealed,
-                added_on=new.added_on,
-            )
-            await self._touch_token(write, record)
-        return record
-
-    async def token(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> TokenRecord:
-        """Return a token."""
-        async with self._reading() as connection:
-            return await _find_token(connection, account, kind, token_id)
-
-    async def find_token(self, token: TokenId | bytes) -> TokenRecord:
-        """Return a token by its id or its digest, of any account and kind, revoked ones too."""
-        c = schema.token.c
-        row = None
-        if isinstance(token, bytes) or 0 < token <= _LARGEST_ID:
-            query = select(schema.token).where(c.digest == token if isinstance(token, bytes) else c.id == token)
-            async with self._reading() as connection:
-                row = (await connection.execute(query)).mappings().one_or_none()
-        if row is None:
-            raise NotFound("there is no such token", field="tokenId")
-        return record_of(row)
-
-    async def tokens(self, account: AccountId, kind: TokenKind, page: Page) -> Sequence[TokenRecord]:
-        """Return one page of the account's tokens; empty past the end."""
-        c = schema.token.c
-        column = c.label if page.sort_by is SortBy.NAME else c.added_on
-        order = (column.desc(), c.id.desc()) if page.descending else (column, c.id)
-        statement = (
-            select(schema.token)
-            .where(c.account_id == account, c.kind == kind, c.revoked_at.is_(None))
-            .order_by(*order)
-            .limit(page.size)
-            .offset((page.number - 1) * page.size)
-        )
-        async with self._reading() as connection:
-            return [record_of(row) for row in (await connection.execute(statement)).mappings()]
-
-    async def change_token(
-        self, account: AccountId, kind: TokenKind, token_id: TokenId, change: TokenChange
-    ) -> TokenRecord:
-        """Apply `change` and return the token as it is now."""
-        async with self._writing() as write:
-            old = await _find_token(write.connection, account, kind, token_id)
-            terms = change.terms(old.terms) if change.terms is not None else old.terms
-            new = TokenRecord(
-                id=old.id,
-                account=account,
-                kind=kind,
-                terms=terms,
-                digest=change.digest or old.digest,
-                sealed=change.sealed or old.sealed,
-                added_on=old.added_on,
-            )
-            await write.connection.execute(
-                _one_token(token_id).values(
-                    label=terms.label, terms=write_terms(terms), digest=new.digest, sealed=new.sealed
-                )
-            )
-            await self._touch_token(write, new)
-            if new.digest != old.digest:
-                write.touches(ChangeKind.TOKEN, account, old.digest)
-                await forget_use(write.connection, token_id)
-            if new.terms.binding != old.terms.binding:
-                await forget_bound(write.connection, token_id)
-        return new
-
-    async def revoke_token(self, account: AccountId, kind: TokenKind, token_id: TokenId, at: int) -> None:
-        """Put the tombstone `at` (seconds since the epoch)."""
-        async with self._writing() as write:
-            record = await _find_token(write.connection, account, kind, token_id)
-            await write.connection.execute(_one_token(token_id).values(revoked_at=at))
-            await self._touch_token(write, record, covers=False)
-
-    async def _touch_token(self, write: Write, record: TokenRecord, *, covers: bool = True) -> None:
-        """Note that `record` is new or changed, and keep `publisher_stream` in step with its terms."""
-        write.touches(ChangeKind.TOKEN, record.account, record.digest)
-        if record.kind is not TokenKind.PUBLISH:
-            return
-        write.touches(ChangeKind.PUBLISHERS, record.account)
-        streams = schema.publisher_stream
-        await write.connection.execute(delete(streams).where(streams.c.token_id == record.id))
-        if covers:
-            rows = [
-                {"account_id": record.account, "name": name, "token_id": record.id}
-                for name in publisher_names(record.terms)
-            ]
-            if rows:
-                await write.connection.execute(insert(streams), rows)
+            return {AccountId(row["id"]): replace(policy_of(row), tells_viewers=bool(row["told"])) for row in rows}
 
     # -- AccountStore
 
@@ -243,7 +150,11 @@ class SqlStore:
             )
             await write.connection.execute(
                 insert(schema.api_secret).values(
-                    account_id=new.id, label="first", digest=new.api_secret_digest, added_on=new.added_on
+                    account_id=new.id,
+                    label="first",
+                    digest=new.api_secret_digest,
+                    hint=new.api_secret_hint,
+                    added_on=new.added_on,
                 )
             )
             write.touches(ChangeKind.ACCOUNT, new.id)
@@ -294,6 +205,7 @@ class SqlStore:
                 query = select(schema.account.c.id).where(schema.account.c.id == engine.account)
                 if (await write.connection.execute(query)).scalar_one_or_none() is None:
                     raise NotFound(f"there is no account {engine.account!r}", field="account")
+            await require_cluster(write.connection, engine.cluster_id)
             try:
                 await write.connection.execute(
                     insert(schema.engine).values(
@@ -305,6 +217,8 @@ class SqlStore:
                         added_on=engine.added_on,
                         address_trust=engine.address_trust,
                         control_url=engine.control_url,
+                        media_url=engine.media_url,
+                        cluster_id=engine.cluster_id,
                     )
                 )
             except IntegrityError:
@@ -336,6 +250,8 @@ class SqlStore:
             if row is None:
                 raise NotFound(f"there is no engine {engine_id!r}")
             engine = change(engine_of(row))
+            if engine.cluster_id != row["cluster_id"]:
+                await require_cluster(write.connection, engine.cluster_id)
             await write.connection.execute(
                 update(schema.engine)
                 .where(c.id == engine_id)
@@ -343,29 +259,12 @@ class SqlStore:
                     secret_digest=engine.secret_digest,
                     address_trust=engine.address_trust,
                     control_url=engine.control_url,
+                    media_url=engine.media_url,
+                    cluster_id=engine.cluster_id,
                 )
             )
             write.touches(ChangeKind.ENGINE, AccountId(""))
         return engine
-
-
-def _one_token(token_id: TokenId) -> Update:
-    return update(schema.token).where(schema.token.c.id == token_id)
-
-
-async def _find_token(
-    connection: AsyncConnection, account: AccountId, kind: TokenKind, token_id: TokenId
-) -> TokenRecord:
-    c = schema.token.c
-    if not 0 < token_id <= _LARGEST_ID:
-        raise NotFound(f"No {kind} token with id: {token_id}", field="tokenId")
-    query = select(schema.token).where(
-        c.id == token_id, c.account_id == account, c.kind == kind, c.revoked_at.is_(None)
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        raise NotFound(f"No {kind} token with id: {token_id}", field="tokenId")
-    return record_of(row)
 
 
 async def _find_policy(connection: AsyncConnection, account: AccountId) -> AccountPolicy:

@@ -4,10 +4,10 @@ An admission locks its token's row (and with a limit for each subject, the accou
 other's effects. On SQLite there is one writer anyway.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, bindparam, case, delete, exists, insert, or_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, case, delete, exists, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,13 +15,24 @@ from stagedoor.model.access import Action, Protocol
 from stagedoor.model.addresses import Network, format_network, parse_network
 from stagedoor.model.caveats import Per
 from stagedoor.model.decision import Decision, Reason
+from stagedoor.model.events import EventType, TokenName, feed_event, token_event
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.session import SILENCE_SECONDS, OpenSession, SessionStart, TokenUse, usage_of, without_silent
+from stagedoor.model.session import (
+    HLS_SILENCE_SECONDS,
+    NO_TOKEN,
+    RENEWED,
+    SILENCE_SECONDS,
+    OpenSession,
+    SessionStart,
+    TokenUse,
+    usage_of,
+    without_silent,
+)
 from stagedoor.model.usage import Effects, Usage
 from stagedoor.service.ports import Admission, ChangeKind, Shadowed
 from stagedoor.store import schema
-from stagedoor.store.codec import session_of, session_row, use_of, write_instants
-from stagedoor.store.transactions import Database, Write
+from stagedoor.store.codec import record_of, session_of, session_row, use_of, write_instants
+from stagedoor.store.transactions import Database, Write, with_webhooks
 
 _KEPT_REBINDS: Final = 1000
 
@@ -62,19 +73,14 @@ class SqlSessions:
 
     async def begin_sessions(self, starts: Sequence[SessionStart]) -> None:
         """Keep sessions that were admitted from memory."""
-        c = schema.session.c
+        broadcasts = [start for start in starts if start.action is Action.PUBLISH]
+        viewers = [start for start in starts if start.action is not Action.PUBLISH]
+        # Numbered, so that two of these do not both begin what they both found missing.
         async with self._writing() as write:
-            for engine in {start.engine for start in starts}:
-                begun = {start.session: start.at for start in starts if start.engine == engine}
-                older = select(schema.session).where(
-                    c.engine_id == engine, c.engine_session.in_(begun), c.action == "publish", c.ended_at.is_(None)
-                )
-                for row in (await write.connection.execute(older)).mappings().all():
-                    if row["since"] <= begun[row["engine_session"]]:
-                        await _end(write, session_of(row), begun[row["engine_session"]])
-            await write.connection.execute(_INSERT_UNLESS_ENDED, [session_row(start) for start in starts])
-            for account, stream in dict.fromkeys((start.account, start.stream) for start in starts):
-                write.touches(ChangeKind.LIVE, account, stream.encode())
+            for each_once in _waves(broadcasts):
+                await _begin_broadcasts(write, each_once)
+            if viewers:
+                await _begin_viewers(write, viewers)
 
     async def end_session(self, engine: EngineId, session: str, at: float, action: Action | None = None) -> None:
         """End what is open of an engine's session, and count it."""
@@ -93,8 +99,9 @@ class SqlSessions:
     async def end_silent(self, engines: Collection[EngineId], now: float) -> None:
         """End the sessions on these engines of which nothing was heard for too long, when they were last heard of."""
         c = schema.session.c
+        silent_hls = and_(c.protocol == Protocol.HLS, c.seen_at < now - HLS_SILENCE_SECONDS)
         query = select(schema.session).where(
-            c.engine_id.in_(engines), c.ended_at.is_(None), c.seen_at < now - SILENCE_SECONDS
+            c.engine_id.in_(engines), c.ended_at.is_(None), or_(c.seen_at < now - SILENCE_SECONDS, silent_hls)
         )
         async with self._reading() as connection:
             silent = [session_of(row) for row in (await connection.execute(query)).mappings()]
@@ -112,6 +119,18 @@ class SqlSessions:
         query = select(schema.session).where(c.engine_id == engine, c.ended_at.is_(None)).order_by(c.id)
         async with self._reading() as connection:
             return [session_of(row) for row in (await connection.execute(query)).mappings()]
+
+    async def active_tokens(self, account: AccountId, stream: str | None) -> Sequence[TokenId]:
+        """Return the tokens that a stream, or any of the account's, is being published with: each once, by id."""
+        c = schema.session.c
+        query = select(c.token_id).where(
+            c.account_id == account, c.action == Action.PUBLISH, c.ended_at.is_(None), c.token_id > 0
+        )
+        if stream is not None:
+            query = query.where(c.stream == stream)
+        async with self._reading() as connection:
+            rows = await connection.execute(query.distinct().order_by(c.token_id))
+            return [TokenId(row[0]) for row in rows]
 
     async def saw_sessions(self, engine: EngineId, seen: Mapping[str, int], at: float) -> None:
         """Note signs of life of an engine's sessions, with the bytes they carried so far."""
@@ -176,7 +195,7 @@ async def forget_use(connection: AsyncConnection, token_id: TokenId) -> None:
     await forget_bound(connection, token_id)
     c = schema.session.c
     mine = update(schema.session).where(c.token_id == token_id, c.ended_at.is_(None))
-    await connection.execute(mine.values(token_id=0, subject=""))
+    await connection.execute(mine.values(token_id=RENEWED, subject=""))
     await connection.execute(delete(schema.token_use).where(schema.token_use.c.token_id == token_id))
 
 
@@ -226,9 +245,11 @@ async def _apply(
         )
         for row in (await connection.execute(older)).mappings().all():
             await _end(write, session_of(row), start.at)
-        await connection.execute(insert(schema.session).values(session_row(start)))
+        begun = await connection.execute(insert(schema.session).values(session_row(start)).returning(c.id))
         if start.action is Action.PUBLISH:
+            session = OpenSession(id=begun.scalar_one(), start=start, seen_at=start.at)
             write.touches(ChangeKind.LIVE, start.account, start.stream.encode())
+            await _tell_of_feeds(write, [session])
     if effects.starts or effects.unbind:
         started = int(effects.starts)
         changed = {"last_ip": start.client_ip, "rebinds": write_instants(rebinds)}
@@ -246,8 +267,11 @@ async def _bind(write: Write, start: SessionStart, effects: Effects) -> None:
     await write.connection.execute(
         insert(schema.token_bound).values(token_id=start.token_id, network=gone[-1], at=start.at)
     )
-    digest = select(schema.token.c.digest).where(schema.token.c.id == start.token_id)
-    write.touches(ChangeKind.TOKEN, start.account, (await write.connection.execute(digest)).scalar_one())
+    t = schema.token.c
+    bound = select(t.digest, t.account_id, t.id, t.kind, t.label).where(t.id == start.token_id)
+    digest, *named = (await write.connection.execute(bound)).one()
+    write.touches(ChangeKind.TOKEN, start.account, digest)
+    write.tells(token_event(EventType.TOKEN_BOUND, TokenName(*named), start.at, {"network": gone[-1]}))
 
 
 async def _end(write: Write, session: OpenSession, at: float) -> None:
@@ -265,15 +289,97 @@ async def _end(write: Write, session: OpenSession, at: float) -> None:
     await write.connection.execute(update(u).where(u.c.token_id == session.start.token_id).values(counted))
     if session.start.action is Action.PUBLISH:
         write.touches(ChangeKind.LIVE, session.start.account, session.start.stream.encode())
+        await _tell_of_feeds(write, [session], ended_at=at)
+
+
+async def _tell_of_feeds(write: Write, sessions: Sequence[OpenSession], ended_at: float | None = None) -> None:
+    """Tell that broadcasts began, or ended, where somebody asks for it; else it costs one look."""
+    heard = await with_webhooks(write.connection, {session.start.account for session in sessions})
+    told = [session for session in sessions if session.start.account in heard]
+    if not told:
+        return
+    tokens = select(schema.token).where(schema.token.c.id.in_({session.start.token_id for session in told}))
+    rows = (await write.connection.execute(tokens)).mappings()
+    priorities = {record.id: record.terms.publishing.priority for record in map(record_of, rows)}
+    for session in told:
+        write.tells(feed_event(session, priorities.get(session.start.token_id), ended_at))
+
+
+async def _begin_broadcasts(write: Write, starts: Sequence[SessionStart]) -> None:
+    """Keep broadcasts, each with an id of its own. What an engine begins anew under an id has ended before."""
+    of_engines = {start.engine: {s.session: s for s in starts if s.engine == start.engine} for start in starts}
+    for engine, begun in of_engines.items():
+        for session in await _open(write.connection, engine, begun, Action.PUBLISH):
+            at = begun[session.start.session].at
+            if session.start.at <= at:
+                await _end(write, session, at)
+    await write.connection.execute(_INSERT_UNLESS_ENDED, [session_row(start) for start in starts])
+    for account, stream in dict.fromkeys((start.account, start.stream) for start in starts):
+        write.touches(ChangeKind.LIVE, account, stream.encode())
+    feeds = [
+        session
+        for engine, begun in of_engines.items()
+        for session in await _open(write.connection, engine, begun, Action.PUBLISH)
+        if session.start in begun.values()
+    ]
+    await _tell_of_feeds(write, feeds)
+
+
+def _waves(starts: Sequence[SessionStart]) -> Iterator[list[SessionStart]]:
+    """Part what began one after the other under the same id."""
+    while starts:
+        first: dict[tuple[EngineId, str], SessionStart] = {}
+        for start in starts:
+            first.setdefault((start.engine, start.session), start)
+        yield list(first.values())
+        starts = [start for start in starts if first[start.engine, start.session] is not start]
+
+
+async def _begin_viewers(write: Write, starts: Sequence[SessionStart]) -> None:
+    """Keep viewers, each once. One that is there already still watches."""
+    connection = write.connection
+    new = {(start.engine, start.session): start for start in starts}
+    still: list[dict[str, object]] = []
+    for engine in {start.engine for start in starts}:
+        asked = {session: start for (where, session), start in new.items() if where == engine}
+        for session in await _open(connection, engine, asked, Action.SUBSCRIBE):
+            start, own = asked[session.start.session], session.start
+            if session.gone(start.at):
+                await _end(write, session, session.seen_at)
+            elif (own.account, own.stream, own.client_ip) == (start.account, start.stream, start.client_ip):
+                still.append({"key": session.id, "at": start.at})
+                new.pop((engine, own.session), None)
+            else:
+                # The engine has begun to count anew: this is somebody else.
+                await _end(write, session, session.seen_at)
+    if still:
+        await connection.execute(_STILL_WATCHES, still)
+    if new:
+        await connection.execute(_INSERT_UNLESS_ENDED, [session_row(start) for start in new.values()])
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        streams = sorted({(start.account, start.stream) for start in new.values()})
+        rows = [{"account_id": of, "stream": name, "present": False, "attempted_at": 0.0} for of, name in streams]
+        await connection.execute(dialect.insert(schema.audience).on_conflict_do_nothing(), rows)
+
+
+async def _open(
+    connection: AsyncConnection, engine: EngineId, sessions: Collection[str], action: Action
+) -> list[OpenSession]:
+    """Return what is open of these sessions of an engine."""
+    c = schema.session.c
+    query = select(schema.session).where(
+        c.engine_id == engine, c.engine_session.in_(sessions), c.action == action, c.ended_at.is_(None)
+    )
+    return [session_of(row) for row in (await connection.execute(query)).mappings()]
 
 
 def _tombstone(engine: EngineId, session: str, at: float) -> dict[str, object]:
     """Write a row for a session that was to publish and ended before its beginning was known."""
-    nobody = SessionStart(AccountId(""), TokenId(0), "", engine, session, "", Action.PUBLISH, Protocol.UNKNOWN, "", at)
+    nobody = SessionStart(AccountId(""), NO_TOKEN, "", engine, session, "", Action.PUBLISH, Protocol.UNKNOWN, "", at)
     return session_row(nobody) | {"ended_at": at}
 
 
-def _statements() -> tuple[Any, Any]:
+def _statements() -> tuple[Any, Any, Any]:
     """Build the statements that run for many rows at once."""
     s = schema.session
     mine = (s.c.engine_id == bindparam("engine"), s.c.engine_session == bindparam("key"), s.c.ended_at.is_(None))
@@ -284,6 +390,9 @@ def _statements() -> tuple[Any, Any]:
             seen_at=bindparam("at"),
             bytes=case((s.c.bytes < bindparam("carried"), bindparam("carried")), else_=s.c.bytes),
         )
+    )
+    still_watches = (
+        update(s).where(s.c.id == bindparam("key"), s.c.seen_at < bindparam("at")).values(seen_at=bindparam("at"))
     )
     ended = s.alias("ended")
     names = [column.name for column in s.columns if column.name != "id"]
@@ -298,7 +407,7 @@ def _statements() -> tuple[Any, Any]:
             )
         ),
     )
-    return unless_ended, saw
+    return unless_ended, saw, still_watches
 
 
-_INSERT_UNLESS_ENDED, _SAW = _statements()
+_INSERT_UNLESS_ENDED, _SAW, _STILL_WATCHES = _statements()

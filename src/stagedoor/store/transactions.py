@@ -5,22 +5,30 @@ view remembers anything of (a session begins) is not numbered. Locks are taken i
 """
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import BigInteger, bindparam, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stagedoor.model.errors import Unavailable
+from stagedoor.model.events import Event
 from stagedoor.model.ids import AccountId
 from stagedoor.service.ports import Announce, Change, ChangeKind
 from stagedoor.store import schema
+from stagedoor.store.together import Step, together
 
 _log = logging.getLogger(__name__)
+
+_NEXT: Final = update(schema.revision).values(n=schema.revision.c.n + 1).returning(schema.revision.c.n)
+_NOTE: Final = insert(schema.change)
+_TOLD: Final = select(schema.webhook.c.account_id).where(schema.webhook.c.account_id == bindparam("account")).limit(1)
+_FORGET: Final = delete(schema.change).where(schema.change.c.revision <= bindparam("before", type_=BigInteger))
 
 KEPT_CHANGES: Final = 10_000
 """How many revisions back a view can catch up step by step; further behind, it starts afresh."""
@@ -33,10 +41,15 @@ class Write:
     connection: AsyncConnection
     revision: int
     changes: list[Change] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
     def touches(self, kind: ChangeKind, account: AccountId, key: bytes = b"") -> None:
         """Note what views have to forget."""
         self.changes.append(Change(self.revision, kind, account, key))
+
+    def tells(self, event: Event) -> None:
+        """Note what happens by this, for whoever asked to be told: it is told if the transaction is committed."""
+        self.events.append(event)
 
 
 class Database:
@@ -75,6 +88,8 @@ class Database:
             async with self._writer.begin() as connection:
                 write = Write(connection, await _next_revision(connection) if numbered else 0)
                 yield write
+                if write.events:
+                    await _keep_events(write)
                 if write.changes:
                     await _note(write)
                 elif numbered:
@@ -86,9 +101,8 @@ class Database:
 
 
 async def _next_revision(connection: AsyncConnection) -> int:
-    n = schema.revision.c.n
-    revision: int = (await connection.execute(update(schema.revision).values(n=n + 1).returning(n))).scalar_one()
-    return revision
+    [(revision,)] = await together(connection, [Step(_NEXT, finds=True)])
+    return int(revision)
 
 
 async def _note(write: Write) -> None:
@@ -96,10 +110,33 @@ async def _note(write: Write) -> None:
         {"revision": c.revision, "part": part, "kind": c.kind, "account_id": c.account, "what": c.key}
         for part, c in enumerate(write.changes)
     ]
-    await write.connection.execute(insert(schema.change), rows)
-    await write.connection.execute(
-        delete(schema.change).where(schema.change.c.revision <= write.revision - KEPT_CHANGES)
-    )
+    before = [{"before": write.revision - KEPT_CHANGES}]
+    await together(write.connection, [Step(_NOTE, rows), Step(_FORGET, before)])
+
+
+async def with_webhooks(connection: AsyncConnection, accounts: Collection[AccountId]) -> frozenset[AccountId]:
+    """Return those of the accounts that want to be told of anything."""
+    rows = await together(connection, [Step(_TOLD, [{"account": account} for account in accounts], finds=True)])
+    return frozenset(AccountId(row[0]) for row in rows)
+
+
+async def _keep_events(write: Write) -> None:
+    """Write down the events of accounts that have webhooks; who else would ask for them?"""
+    told = await with_webhooks(write.connection, {event.account for event in write.events})
+    events = [
+        {
+            "account_id": event.account,
+            "type": event.type,
+            "stream": event.stream,
+            "data": json.dumps(dict(event.data)),
+            "at": event.at,
+            "dispatched": False,
+        }
+        for event in write.events
+        if event.account in told
+    ]
+    if events:
+        await write.connection.execute(insert(schema.event), events)
 
 
 @contextmanager

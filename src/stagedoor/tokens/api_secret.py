@@ -22,6 +22,11 @@ def new_api_secret() -> Secret:
     return Secret(f"{PREFIX}{body}{checksum(body)}")
 
 
+def hint_of(secret: Secret) -> str:
+    """Return how a secret begins, by which its owner knows it again."""
+    return secret.reveal()[: len(PREFIX) + 6]
+
+
 def checksum(body: str) -> str:
     """Return the 6 characters that follow `body`: its CRC-32 as base64url."""
     return base64url(zlib.crc32(body.encode()).to_bytes(4))

@@ -1,7 +1,7 @@
 """From a record to what policy judges: grants and caveats.
 
-Security: every setting that limits a token must become a caveat here; a test walks the fields of the terms. One that
-policy could not judge would become `Unjudged`, which refuses.
+Security: every setting that limits a token must become a caveat here; a test walks the fields of the terms. One that this
+version does not know becomes `Unjudged`, which refuses.
 """
 
 from typing import Final
@@ -24,39 +24,43 @@ from stagedoor.model.caveats import (
     SessionLimit,
     SingleUse,
     Tried,
+    Unjudged,
     UserAgents,
     WithinHours,
 )
 from stagedoor.model.grant import Grant, StreamPattern
 from stagedoor.model.origins import parse_origin_pattern
-from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms, VerifiedToken
+from stagedoor.model.token import ACTION_OF, TokenKind, TokenRecord, TokenTerms, VerifiedToken
 from stagedoor.tokens.patterns import compile_pattern, compile_wildcard
 
-_ACTIONS: Final = {TokenKind.PUBLISH: (Action.PUBLISH,), TokenKind.SUBSCRIBE: (Action.SUBSCRIBE,)}
 _COUNTED: Final = (SessionLimit, SingleUse, Budgets)
 
 
 def verified(record: TokenRecord) -> VerifiedToken:
     """Return the token of `record`, whose digest matched what was shown."""
-    terms, actions = record.terms, _ACTIONS[record.kind]
-    conditions = conditions_of(terms, actions)
+    terms, action = record.terms, ACTION_OF[record.kind]
+    conditions = conditions_of(terms, action)
+    # It counts as one that counts, since those are not judged on the shortest way, where nothing asks for internal ones.
+    internal = record.kind is TokenKind.INTERNAL
     return VerifiedToken(
         record.id,
         record.account,
-        _grant(actions, terms.streams),
+        _grant(action, terms.streams),
         _maybe_tried(conditions, terms.shadow_until),
         added_on=record.added_on,
         subject=terms.subject,
         sets_countries=any(isinstance(condition, Countries) for condition in conditions),
-        counts=terms.end_sessions_at_expiry
+        counts=internal
+        or terms.end_sessions_at_expiry
         or bool(terms.subject)  # another token of the subject may limit them
         or any(isinstance(condition, _COUNTED) for condition in conditions),
         binds=any(isinstance(condition, BoundAddresses) for condition in conditions),
         outlived=not terms.end_sessions_at_expiry,
+        internal=internal,
     )
 
 
-def conditions_of(terms: TokenTerms, actions: tuple[Action, ...]) -> tuple[Condition, ...]:
+def conditions_of(terms: TokenTerms, action: Action) -> tuple[Condition, ...]:
     """Return the conditions on using the token itself, cheapest to judge first."""
     found: list[Condition] = []
     if terms.not_before is not None:
@@ -70,7 +74,7 @@ def conditions_of(terms: TokenTerms, actions: tuple[Action, ...]) -> tuple[Condi
         found.append(Origins(patterns, terms.allow_without_origin))
     if terms.allowed_addresses:
         found.append(ClientAddresses(tuple(parse_network(text) for text in terms.allowed_addresses)))
-    found += _countries(terms, actions)
+    found += _countries(terms, action)
     if terms.allowed_user_agents:
         found.append(UserAgents(tuple(compile_wildcard(text) for text in terms.allowed_user_agents)))
     if terms.allowed_referrers:
@@ -83,18 +87,23 @@ def conditions_of(terms: TokenTerms, actions: tuple[Action, ...]) -> tuple[Condi
     found += [
         condition for condition in (terms.session_limit, terms.single_use, terms.budgets) if condition is not None
     ]
+    found += [Unjudged(name) for name in terms.not_understood]
     return tuple(found)
 
 
 def viewer_caveats_of(terms: TokenTerms) -> tuple[Caveat, ...]:
-    """Return the conditions that a publish token puts on everyone who watches its streams: its countries."""
-    return _maybe_tried(_countries(terms, (Action.SUBSCRIBE,)), terms.shadow_until)
+    """Return the conditions that a publish token puts on everyone who watches its streams: its countries.
+
+    And what it sets that this version does not know, since that may be about them.
+    """
+    limits = _countries(terms, Action.SUBSCRIBE) + tuple(Unjudged(name) for name in terms.not_understood)
+    return _maybe_tried(limits, terms.shadow_until)
 
 
-def _countries(terms: TokenTerms, actions: tuple[Action, ...]) -> tuple[Condition, ...]:
-    """Return the country lists, where they are about one of `actions`. A subscribe token's are about watching alone."""
+def _countries(terms: TokenTerms, action: Action) -> tuple[Condition, ...]:
+    """Return the country lists, where they are about `action`. A subscribe token's are about watching alone."""
     lists = terms.allowed_countries, terms.denied_countries
-    about = any(action in terms.geo_applies_to for action in actions)
+    about = action in terms.geo_applies_to
     return (Countries(*lists, terms.geo_applies_to),) if any(lists) and about else ()
 
 
@@ -102,7 +111,7 @@ def _maybe_tried(conditions: tuple[Condition, ...], until: int | None) -> tuple[
     return conditions if until is None else tuple(Tried(condition, until) for condition in conditions)
 
 
-def _grant(actions: tuple[Action, ...], streams: tuple[StreamPattern, ...]) -> Grant:
+def _grant(action: Action, streams: tuple[StreamPattern, ...]) -> Grant:
     names = tuple(pattern.text for pattern in streams if not pattern.is_regex)
     patterns = tuple(compile_pattern(pattern.text) for pattern in streams if pattern.is_regex)
-    return Grant(actions, frozenset(names) if len(names) > 4 else names, patterns)
+    return Grant((action,), frozenset(names) if len(names) > 4 else names, patterns)

@@ -3,70 +3,100 @@
 Clients read `data.message` of every failure, so it is always there. An `error` is never sent with a 4xx.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException
+import msgspec
 
-from stagedoor.edge.millicast.schemas import InvalidQuery
+from stagedoor.edge.operation import Answer
+from stagedoor.edge.parse import InvalidQuery
 from stagedoor.model.errors import (
     Conflict,
     InvalidInput,
     NotFound,
     NotPermitted,
     StagedoorError,
+    TooMany,
     Unavailable,
 )
 
-_log = logging.getLogger(__name__)
-
+_JSON: Final = b"application/json"
 _STATUS: Final[Mapping[type[StagedoorError], int]] = {
     InvalidInput: 400,
     NotFound: 400,
     Conflict: 400,
     NotPermitted: 403,
+    TooMany: 429,
     Unavailable: 503,
 }
 """An unknown id is a 400 and a bad API secret a 403 in this dialect."""
 
-
-def success(data: object) -> dict[str, object]:
-    """Wrap the data of an answer."""
-    return {"status": "success", "data": data}
-
-
-def on_stagedoor_error(_request: Request[Any, Any, Any], error: StagedoorError) -> Response[Any]:
-    """Answer one of our own errors."""
-    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
-    if status >= 500:
-        return _error(status, error.message)
-    if error.field is None:
-        return _fail(status, error.message, {})
-    if isinstance(error, InvalidQuery):
-        return _fail(status, "Validation errors", {"errors": {error.field: [error.message]}})
-    return _fail(status, error.message, {error.field: error.message})
-
-
-def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """Answer what the framework refuses: an unknown path or method, a body that is too long."""
-    if error.status_code >= 500:
-        return on_unexpected(_request, error)
-    return _fail(error.status_code, error.detail.splitlines()[0] if error.detail else "Bad request", {})
-
-
-def on_unexpected(_request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer a fault of ours: the log has the details, the caller does not."""
-    _log.error("unexpected %s", type(error).__name__, exc_info=error)
-    return _error(500, "Internal error; the server's log says more")
+_FAIL_SCHEMA: Final = {
+    "type": "object",
+    "description": "The caller's fault.",
+    "required": ["status", "data"],
+    "properties": {
+        "status": {"const": "fail"},
+        "data": {
+            "type": "object",
+            "description": "`message`, and the fields at fault, each with what is wrong with it.",
+            "required": ["message"],
+            "properties": {"message": {"type": "string"}},
+            "additionalProperties": True,
+        },
+    },
+}
+_ERROR_SCHEMA: Final = {
+    "type": "object",
+    "description": "The server's fault: nothing was changed, or what was changed is found again by the same call.",
+    "required": ["status", "message"],
+    "properties": {
+        "status": {"const": "error"},
+        "message": {"type": "string"},
+        "code": {"type": "integer"},
+        "data": {},
+    },
+}
 
 
-def _fail(status: int, message: str, fields: Mapping[str, object]) -> Response[Any]:
+class Envelopes:
+    """The compatible dialect."""
+
+    def wrap(self, data: Any) -> Any:
+        """Return what is sent as JSON for an operation's data."""
+        return {"status": "success", "data": data}
+
+    def refuse(self, error: StagedoorError) -> Answer:
+        """Answer one of our own errors."""
+        status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+        if status >= 500:
+            return self.refuse_request(status, error.message)
+        if isinstance(error, TooMany):
+            answer = self.refuse_request(status, error.message)
+            return answer._replace(headers=((b"retry-after", str(error.retry_after_seconds).encode()),))
+        if error.field is None:
+            return _fail(status, error.message, {})
+        if isinstance(error, InvalidQuery):
+            return _fail(status, "Validation errors", {"errors": {error.field: [error.message]}})
+        return _fail(status, error.message, {error.field: error.message})
+
+    def refuse_request(self, status: int, message: str) -> Answer:
+        """Answer a request that is for no operation, or that cannot be read, or a fault of ours."""
+        if status < 500:
+            return _fail(status, message, {})
+        body = {"status": "error", "message": message, "code": status, "data": None}
+        return Answer(status, _JSON, msgspec.json.encode(body))
+
+    def answer_schema(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the JSON schema of `wrap`, given the schema of the data."""
+        properties = {"status": {"const": "success"}, "data": data}
+        return {"type": "object", "required": ["status", "data"], "properties": properties}
+
+    def refusal_schema(self, status: int) -> tuple[str, Mapping[str, Any]]:
+        """Return the type of the content of a refusal, and its JSON schema."""
+        return "application/json", _FAIL_SCHEMA if status < 500 else _ERROR_SCHEMA
+
+
+def _fail(status: int, message: str, fields: Mapping[str, object]) -> Answer:
     body = {"status": "fail", "data": dict(fields) | {"message": message}}
-    return Response(body, status_code=status, media_type=MediaType.JSON)
-
-
-def _error(status: int, message: str) -> Response[Any]:
-    body = {"status": "error", "message": message, "code": status, "data": None}
-    return Response(body, status_code=status, media_type=MediaType.JSON)
+    return Answer(status, _JSON, msgspec.json.encode(body))

@@ -4,12 +4,13 @@ import math
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from msgspec import UNSET, to_builtins
+from msgspec import UNSET, Struct
 
 from stagedoor.edge.millicast import schemas
 from stagedoor.model.caveats import Budgets, SessionLimit, SingleUse
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.hours import DAYS, Hours, Window
+from stagedoor.model.instants import instant
 from stagedoor.model.token import TokenTerms
 
 _PLAIN: Final = ("end_sessions_at_expiry", "allow_without_origin", "subject")
@@ -17,6 +18,16 @@ _LISTS: Final = ("geo_applies_to", "allowed_protocols", "allowed_user_agents", "
 CLEARABLE: Final = ("hours", "bind_tolerance", "session_limit", "single_use", "budgets", "shadow_until")
 """Fields that null clears."""
 
+_TOLERANCE: Final = {
+    "bind_ipv4_bits": "ipv4_prefix",
+    "bind_ipv6_bits": "ipv6_prefix",
+    "rebinds_an_hour": "rebinds_per_hour",
+}
+_COUNTED: Final[dict[str, type[Struct]]] = {
+    "session_limit": schemas.SessionLimit,
+    "single_use": schemas.SingleUse,
+    "budgets": schemas.Budgets,
+}
 _DEFAULTS: Final = TokenTerms(label="", streams=())
 
 
@@ -46,22 +57,26 @@ def rules_of(body: schemas.Rules) -> dict[str, Any]:
     return given
 
 
-def rules_body(terms: TokenTerms) -> dict[str, Any]:
-    """Return our own rules as the API shows them; what says nothing is left out."""
-    body: dict[str, Any] = {
-        "notBefore": instant(terms.not_before),
-        "shadowUntil": instant(terms.shadow_until),
-        "hours": None if terms.hours is None else _hours_body(terms.hours),
-        "bindTolerance": _tolerance_body(terms),
+def shown_rules(terms: TokenTerms) -> dict[str, Any]:
+    """Return our own rules as fields of `schemas.ShownRules`; what says nothing is left out."""
+    shown: dict[str, Any] = {
+        name: getattr(terms, name) for name in (*_PLAIN, *_LISTS) if getattr(terms, name) != getattr(_DEFAULTS, name)
     }
-    for name in (*_PLAIN, *_LISTS):
+    for name in ("not_before", "shadow_until"):
+        at = getattr(terms, name)
+        if at is not None:
+            shown[name] = instant(at)
+    if terms.hours is not None:
+        shown["hours"] = _shown_hours(terms.hours)
+    if any(getattr(terms, name) != getattr(_DEFAULTS, name) for name in _TOLERANCE):
+        shown["bind_tolerance"] = schemas.BindTolerance(
+            **{field: getattr(terms, name) for name, field in _TOLERANCE.items()}
+        )
+    for name, kind in _COUNTED.items():
         value = getattr(terms, name)
-        body[_camel(name)] = value if value != getattr(_DEFAULTS, name) else None
-    for name in ("session_limit", "single_use", "budgets"):
-        fields = to_builtins(getattr(terms, name)) or {}
-        shown = {_camel(key): value for key, value in fields.items() if value is not None}
-        body[_camel(name)] = shown if getattr(terms, name) is not None else None
-    return body
+        if value is not None:
+            shown[name] = kind(**{field: getattr(value, field) for field in kind.__struct_fields__})
+    return shown
 
 
 def seconds(when: datetime | None, name: str) -> int | None:
@@ -77,11 +92,6 @@ def seconds(when: datetime | None, name: str) -> int | None:
         raise InvalidInput(f"{name} lies outside the years 1970 to 9999", field=name) from None
 
 
-def instant(at: int | None) -> str | None:
-    """Write seconds since the epoch as RFC 3339, in UTC."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
-
-
 def _hours(hours: schemas.WeekHours) -> Hours:
     windows = tuple(
         Window(tuple(dict.fromkeys(DAYS.index(day) for day in window.days)), _minute(window.from_), _minute(window.to))
@@ -90,21 +100,13 @@ def _hours(hours: schemas.WeekHours) -> Hours:
     return Hours(hours.time_zone, windows)
 
 
-def _hours_body(hours: Hours) -> dict[str, Any]:
-    windows = [
-        {"days": [DAYS[day] for day in window.days], "from": _clock(window.start), "to": _clock(window.end)}
-        for window in hours.windows
-    ]
-    return {"timeZone": hours.zone, "windows": windows}
+def _shown_hours(hours: Hours) -> schemas.WeekHours:
+    return schemas.WeekHours(hours.zone, [_shown_window(window) for window in hours.windows])
 
 
-def _tolerance_body(terms: TokenTerms) -> dict[str, int] | None:
-    names = ("bind_ipv4_bits", "bind_ipv6_bits", "rebinds_an_hour")
-    if all(getattr(terms, name) == getattr(_DEFAULTS, name) for name in names):
-        return None
-    return dict(
-        zip(("ipv4Prefix", "ipv6Prefix", "rebindsPerHour"), (getattr(terms, name) for name in names), strict=True)
-    )
+def _shown_window(window: Window) -> schemas.HoursWindow:
+    days: list[Any] = [DAYS[day] for day in window.days]
+    return schemas.HoursWindow(days=days, from_=_clock(window.start), to=_clock(window.end))
 
 
 def _minute(text: str) -> int:
@@ -114,8 +116,3 @@ def _minute(text: str) -> int:
 
 def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(word.capitalize() for word in others)

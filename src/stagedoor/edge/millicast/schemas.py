@@ -6,29 +6,22 @@ The fields of `Rules` are ours: what the vendor's tokens cannot say. In an updat
 instants.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stagedoor.model.access import Action, Protocol
 from stagedoor.model.caveats import Over, Per
-from stagedoor.model.errors import InvalidInput
-from stagedoor.service.ports import SortBy
+from stagedoor.service.ports import FilterBy, SortBy
 
-_T = TypeVar("_T")
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Url = Annotated[str, Meta(min_length=1, max_length=2048)]
-_TimeOfDay = Annotated[str, Meta(pattern=r"\A(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z")]
+# The length keeps a line's end out, which Python's `$` would let pass; `\Z` is no word of JSON Schema's expressions.
+_TimeOfDay = Annotated[str, Meta(pattern="^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", min_length=5, max_length=5)]
 _Int32 = Annotated[int, Meta(ge=-2147483648, le=2147483647)]
-
-
-class InvalidQuery(InvalidInput):
-    """A parameter of a query is wrong: the dialect tells it in a form of its own."""
 
 
 class Stream(Struct, rename="camel"):
@@ -44,14 +37,14 @@ class Tracking(Struct, rename="camel"):
     tracking_id: Annotated[str, Meta(max_length=128)] | None = None
 
 
-class GeoCascade(Struct, rename="camel"):
+class GeoCascade(Struct, rename="camel", omit_defaults=True):
     """Which clusters a stream cascades to."""
 
     is_enabled: bool | None = None
     clusters: list[str] | None = None
 
 
-class Restream(Struct, rename="camel", kw_only=True):
+class Restream(Struct, rename="camel", kw_only=True, omit_defaults=True):
     """A target a broadcast is sent on to."""
 
     key: Annotated[str, Meta(min_length=5, max_length=512)]
@@ -108,7 +101,7 @@ class SingleUse(Struct, rename="camel", kw_only=True):
     grace_seconds: int = 0
 
 
-class Budgets(Struct, rename="camel", kw_only=True):
+class Budgets(Struct, rename="camel", kw_only=True, omit_defaults=True):
     """What may be used in all."""
 
     session_seconds: int | None = None
@@ -140,7 +133,9 @@ class CreateToken(Rules, rename="camel", kw_only=True):
     """What both kinds of token have at creation."""
 
     label: _Name
-    streams: Annotated[list[Stream], Meta(min_length=1)]
+    streams: list[Stream] = field(default_factory=list)
+    random_stream_names: Annotated[int, Meta(ge=0, le=100)] = 0
+    allow_any_stream: bool = False
     expires: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
     expires_on: datetime | None = None
     allowed_origins: list[str] | None = None
@@ -158,7 +153,7 @@ class CreateSubscribeToken(CreateToken, rename="camel", kw_only=True):
 
 
 class CreatePublishToken(CreateToken, rename="camel", kw_only=True):
-    """A new publish token."""
+    """A new publish token. `restream` may be one target, not in a list: the vendor's Python client sends it so."""
 
     subscribe_requires_auth: bool | None = None
     record: bool | None = None
@@ -170,7 +165,7 @@ class CreatePublishToken(CreateToken, rename="camel", kw_only=True):
     drm: bool | None = None
     enable_utc_insertion: bool | None = field(name="enableUTCInsertion", default=None)
     geo_cascade: GeoCascade | None = None
-    restream: _RestreamsWithUrl | None = None
+    restream: _RestreamsWithUrl | RestreamWithUrl | None = None
     priority: _Int32 | None = None
     encoder_profile_id: str | None = None
 
@@ -231,6 +226,19 @@ class ListTokens(Struct, rename="camel", kw_only=True):
     is_descending: bool = False
 
 
+class ListTokensByName(ListTokens, rename="camel", kw_only=True):
+    """The query of a search."""
+
+    name: Annotated[str, Meta(max_length=128)]
+    filter_by: FilterBy | None = None
+
+
+class ListTokensByCluster(ListTokens, rename="camel", kw_only=True):
+    """The query of a list of one cluster's tokens."""
+
+    cluster: Annotated[str, Meta(max_length=64)]
+
+
 class DisableTokens(Struct, rename="camel"):
     """Tokens to switch off."""
 
@@ -251,46 +259,92 @@ V1_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Names of version 1 to names of version 2. Version 1 takes the plain names too: the vendor's own pages use them there."""
 
-_PLACE: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_MISSING: Final = re.compile(r"missing required field `(?P<name>\w+)`")
+
+class EffectiveSettings(Struct, rename="camel", kw_only=True):
+    """What applies to a token: its own setting, else the account's. `expiresOn` is ours: when the token really ends."""
+
+    origin_cluster: str
+    allowed_countries: Sequence[str]
+    denied_countries: Sequence[str]
+    geo_cascade: GeoCascade | UnsetType = UNSET
+    enable_utc_insertion: bool | UnsetType = field(name="enableUTCInsertion", default=UNSET)
+    expires_on: str | UnsetType = UNSET
 
 
-def parse(body: bytes, schema: type[_T], names: Mapping[str, str] = MappingProxyType({})) -> _T:
-    """Read a JSON body as `schema`, after renaming its top-level fields by `names`.
+class ShownRules(Struct, rename="camel", kw_only=True):
+    """Our own rules as a token shows them; what says nothing is left out."""
 
-    Raises: InvalidInput that names the field at fault as the caller wrote it.
-    """
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"the body is not JSON: {error}", field="body") from None
-    written: dict[str, str] = {}
-    if names and isinstance(content, dict):
-        written = {names[key]: key for key in content if key in names}
-        content = {names.get(key, key): value for key, value in content.items()}
-    try:
-        return msgspec.convert(content, schema)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise _invalid(str(error), written) from None
-
-
-def parse_query(query: Mapping[str, Sequence[str]], schema: type[_T]) -> _T:
-    """Read the parameters of a query as `schema`; of several with one name, the last.
-
-    Raises: InvalidQuery that names the parameter at fault.
-    """
-    try:
-        return msgspec.convert({name: values[-1] for name, values in query.items()}, schema, strict=False)
-    except msgspec.ValidationError as error:
-        problem = _invalid(str(error), {})
-        raise InvalidQuery(problem.message, field=problem.field) from None
+    not_before: str | UnsetType = UNSET
+    hours: WeekHours | UnsetType = UNSET
+    end_sessions_at_expiry: bool | UnsetType = UNSET
+    bind_tolerance: BindTolerance | UnsetType = UNSET
+    allow_without_origin: bool | UnsetType = UNSET
+    geo_applies_to: Sequence[Action] | UnsetType = UNSET
+    allowed_protocols: Sequence[Protocol] | UnsetType = UNSET
+    allowed_user_agents: Sequence[str] | UnsetType = UNSET
+    allowed_referrers: Sequence[str] | UnsetType = UNSET
+    subject: str | UnsetType = UNSET
+    session_limit: SessionLimit | UnsetType = UNSET
+    single_use: SingleUse | UnsetType = UNSET
+    budgets: Budgets | UnsetType = UNSET
+    shadow_until: str | UnsetType = UNSET
 
 
-def _invalid(problem: str, written: Mapping[str, str]) -> InvalidInput:
-    place, missing = _PLACE.search(problem), _MISSING.search(problem)
-    path = place["path"] if place else ""
-    if missing:
-        path = f"{path}.{missing['name']}" if path else missing["name"]
-    name = re.split(r"[.\[]", path)[0] or "body"
-    name = written.get(name, name)
-    return InvalidInput(f"{name}: {_PLACE.sub('', problem)}", field=name)
+class Token(ShownRules, rename="camel", kw_only=True):
+    """A token as answers show it. `name` is version 1's, and the same as the label."""
+
+    id: int
+    label: str
+    name: str | UnsetType = UNSET
+    token: str
+    added_on: str
+    expires_on: str | UnsetType = UNSET
+    is_active: bool
+    streams: Sequence[Stream]
+    allowed_origins: Sequence[str]
+    allowed_ip_addresses: Sequence[str]
+    bind_ips_on_usage: int | UnsetType = UNSET
+    origin_cluster: str
+    effective_settings: EffectiveSettings
+    allowed_countries: Sequence[str]
+    denied_countries: Sequence[str]
+
+
+class SubscribeToken(Token, rename="camel", kw_only=True):
+    """A subscribe token."""
+
+    tracking: Tracking | UnsetType = UNSET
+
+
+class PublishToken(Token, rename="camel", kw_only=True):
+    """A publish token."""
+
+    subscribe_requires_auth: bool
+    record: bool
+    clip: bool
+    multisource: bool
+    low_latency_rtmp: bool
+    enable_thumbnails: bool
+    display_srt_passphrase: bool
+    drm: bool
+    enable_utc_insertion: bool | UnsetType = field(name="enableUTCInsertion", default=UNSET)
+    integration_id: str = "None"
+    srt_passphrase: str | UnsetType = UNSET
+    geo_cascade: GeoCascade | UnsetType = UNSET
+    restream: Sequence[Restream] | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    encoder_profile_id: str | UnsetType = UNSET
+
+
+class FailedToken(Struct, rename="camel"):
+    """A token that could not be switched off, and why."""
+
+    token_id: int
+    error_message: str
+
+
+class DisabledTokens(Struct, rename="camel"):
+    """The tokens that are off now, and those that are not."""
+
+    successful_tokens: list[int]
+    failed_tokens: list[FailedToken]

@@ -5,15 +5,16 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from stagedoor.edge.millicast import schemas
-from stagedoor.edge.millicast.rules import CLEARABLE, instant, rules_body, rules_of, seconds
+from stagedoor.edge.millicast.rules import CLEARABLE, rules_of, seconds, shown_rules
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.grant import StreamPattern
+from stagedoor.model.instants import instant
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
 from stagedoor.service.terms import EffectiveSettings, effective_settings
-from stagedoor.service.token_admin import IssuedToken
+from stagedoor.service.token_admin import EVERY_STREAM, IssuedToken, new_stream_name
 
 _T = TypeVar("_T")
 
@@ -27,6 +28,8 @@ _FLAGS: Final = (
     "display_srt_passphrase",
     "drm",
 )
+_ALL_CLUSTERS: Final[dict[str, Any]] = {"clusters": ["all"]}
+_SWITCHED_ON: Final[dict[str, Any]] = {"enabled": True}
 _CLEARABLE: Final = ("enable_utc_insertion", "priority", "encoder_profile_id")
 
 
@@ -37,7 +40,7 @@ def terms_of(body: schemas.CreateToken, now: int) -> TokenTerms:
     """
     terms = TokenTerms(
         label=body.label,
-        streams=_patterns(body.streams),
+        streams=_streams(body),
         expires_at=_expiry(body, now),
         allowed_origins=tuple(body.allowed_origins or ()),
         allowed_addresses=tuple(body.allowed_ip_addresses or ()),
@@ -89,52 +92,44 @@ def change_of(body: schemas.UpdateToken) -> Callable[[TokenTerms], TokenTerms]:
     return change
 
 
-def token_body(issued: IssuedToken, *, version: int) -> dict[str, Any]:
+def shown_token(issued: IssuedToken, *, version: int) -> schemas.Token:
     """Return a token as version 1 or 2 of the API shows it; what is not set is left out."""
     record, terms = issued.record, issued.record.terms
-    body: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "id": record.id,
         "label": terms.label,
+        "name": terms.label if version == 1 else UNSET,
         "token": issued.secret.reveal(),
-        "addedOn": instant(record.added_on),
-        "expiresOn": instant(terms.expires_at),
-        "isActive": terms.active,
-        "streams": [{"streamName": pattern.text, "isRegex": pattern.is_regex} for pattern in terms.streams],
-        "allowedOrigins": terms.allowed_origins,
-        "allowedIpAddresses": terms.allowed_addresses,
-        "bindIpsOnUsage": terms.bind_ips_on_usage,
-        "originCluster": terms.origin_cluster,
-        "effectiveSettings": _effective_body(effective_settings(record, issued.policy)),
-        "allowedCountries": terms.allowed_countries,
-        "deniedCountries": terms.denied_countries,
+        "added_on": instant(record.added_on),
+        "expires_on": _instant_or_unset(terms.expires_at),
+        "is_active": terms.active,
+        "streams": [schemas.Stream(pattern.text, pattern.is_regex) for pattern in terms.streams],
+        "allowed_origins": terms.allowed_origins,
+        "allowed_ip_addresses": terms.allowed_addresses,
+        "bind_ips_on_usage": _or_unset(terms.bind_ips_on_usage),
+        "origin_cluster": terms.origin_cluster,
+        "effective_settings": _effective(effective_settings(record, issued.policy)),
+        "allowed_countries": terms.allowed_countries,
+        "denied_countries": terms.denied_countries,
     }
-    body |= rules_body(terms)
-    if version == 1:
-        body["name"] = terms.label
+    shown |= shown_rules(terms)
     if record.kind is TokenKind.PUBLISH:
-        body |= _publishing_body(terms.publishing)
-    elif terms.tracking_id is not None:
-        body["tracking"] = {"trackingId": terms.tracking_id}
-    return {name: value for name, value in body.items() if value is not None}
+        return schemas.PublishToken(**shown, **_publishing(issued))
+    tracking = UNSET if terms.tracking_id is None else schemas.Tracking(terms.tracking_id)
+    return schemas.SubscribeToken(**shown, tracking=tracking)
 
 
-def _publishing_body(options: PublishOptions) -> dict[str, Any]:
-    return {
-        "subscribeRequiresAuth": options.subscribe_requires_auth,
-        "record": options.record,
-        "clip": options.clip,
-        "multisource": options.multisource,
-        "lowLatencyRtmp": options.low_latency_rtmp,
-        "enableThumbnails": options.enable_thumbnails,
-        "displaySrtPassphrase": options.display_srt_passphrase,
-        "drm": options.drm,
-        "enableUTCInsertion": options.enable_utc_insertion,
-        "integrationId": "None",
-        "geoCascade": options.geo_cascade,
-        "restream": list(options.restream) or None,
-        "priority": options.priority,
-        "encoderProfileId": options.encoder_profile_id,
-    }
+def _publishing(issued: IssuedToken) -> dict[str, Any]:
+    options = issued.record.terms.publishing
+    shown: dict[str, Any] = {name: getattr(options, name) for name in _FLAGS}
+    shown |= {name: _or_unset(getattr(options, name)) for name in _CLEARABLE}
+    if issued.srt_passphrase is not None:
+        shown["srt_passphrase"] = issued.srt_passphrase.reveal()
+    if options.geo_cascade is not None:
+        shown["geo_cascade"] = msgspec.convert(options.geo_cascade, schemas.GeoCascade)
+    if options.restream:
+        shown["restream"] = [msgspec.convert(target, schemas.Restream) for target in options.restream]
+    return shown
 
 
 def _with_lists(
@@ -142,18 +137,17 @@ def _with_lists(
 ) -> PublishOptions:
     """Take over the cascade and the restream targets, where `body` has them."""
     cascade, restream = body.geo_cascade, body.restream
+    if isinstance(restream, schemas.Restream):
+        restream = [restream]
     if cascade is not None and cascade.is_enabled and cascade.clusters == []:
         raise InvalidInput("name clusters, or leave them out for all of them", field="geoCascade")
     return replace(
         options,
-        geo_cascade=options.geo_cascade if cascade is None else _json_object(cascade),
-        restream=options.restream if restream is None else tuple(_json_object(target) for target in restream),
+        geo_cascade=options.geo_cascade if cascade is None else _ALL_CLUSTERS | msgspec.to_builtins(cascade),
+        restream=options.restream
+        if restream is None
+        else tuple(_SWITCHED_ON | msgspec.to_builtins(target) for target in restream),
     )
-
-
-def _json_object(value: msgspec.Struct) -> dict[str, object]:
-    content: dict[str, object] = msgspec.to_builtins(value)
-    return {name: item for name, item in content.items() if item is not None}
 
 
 def _changed_streams(streams: tuple[StreamPattern, ...], body: schemas.UpdateToken) -> tuple[StreamPattern, ...]:
@@ -161,6 +155,13 @@ def _changed_streams(streams: tuple[StreamPattern, ...], body: schemas.UpdateTok
     removed = {item if isinstance(item, str) else item.stream_name for item in body.remove_token_streams or ()}
     kept = [pattern for pattern in streams if pattern.text not in removed]
     return tuple(dict.fromkeys((*kept, *_patterns(body.add_token_streams or ()))))
+
+
+def _streams(body: schemas.CreateToken) -> tuple[StreamPattern, ...]:
+    """Return the streams that a creation names, asks to be named at random, or leaves open."""
+    names = [StreamPattern(new_stream_name()) for _ in range(body.random_stream_names)]
+    every = [StreamPattern(EVERY_STREAM, is_regex=True)] if body.allow_any_stream else []
+    return tuple(dict.fromkeys((*_patterns(body.streams), *names, *every)))
 
 
 def _patterns(streams: Iterable[schemas.Stream]) -> tuple[StreamPattern, ...]:
@@ -187,10 +188,21 @@ def _expiry(body: schemas.CreateToken, now: int) -> int | None:
     return seconds(body.expires_on, "expiresOn") if body.expires is None else now + body.expires
 
 
-def _effective_body(settings: EffectiveSettings) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "originCluster": settings.origin_cluster,
-        "allowedCountries": settings.allowed_countries,
-        "deniedCountries": settings.denied_countries,
-    }
-    return body if settings.expires_at is None else body | {"expiresOn": instant(settings.expires_at)}
+def _effective(settings: EffectiveSettings) -> schemas.EffectiveSettings:
+    cascade = settings.geo_cascade
+    return schemas.EffectiveSettings(
+        origin_cluster=settings.origin_cluster,
+        allowed_countries=settings.allowed_countries,
+        denied_countries=settings.denied_countries,
+        geo_cascade=UNSET if cascade is None else schemas.GeoCascade(cascade.enabled, list(cascade.clusters)),
+        enable_utc_insertion=_or_unset(settings.enable_utc_insertion),
+        expires_on=_instant_or_unset(settings.expires_at),
+    )
+
+
+def _or_unset(value: _T | None) -> _T | UnsetType:
+    return UNSET if value is None else value
+
+
+def _instant_or_unset(at: int | None) -> str | UnsetType:
+    return UNSET if at is None else instant(at)

@@ -3,17 +3,19 @@
 MediaMTX asks our own hook whether our calls may be answered; they show a secret that only we and the hook know.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
+from stagedoor.engines.calls import ControlCalls
+from stagedoor.engines.dialect import stream_of
 from stagedoor.model.access import Protocol
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Unavailable
-from stagedoor.model.session import OpenSession
+from stagedoor.model.session import Broadcast, OpenSession
 
 _LISTS: Final = {
     Protocol.RTMP: ("rtmpconns", "rtmpsconns"),
@@ -21,9 +23,6 @@ _LISTS: Final = {
     Protocol.SRT: ("srtconns",),
     Protocol.WEBRTC: ("webrtcsessions",),
 }
-TIMEOUT_SECONDS: Final = 5.0
-"""How long the control API may take to answer."""
-
 _PAGE: Final = 1000
 _NOT_THERE: Final = frozenset({404, 400})
 """What an API answers for a list it does not have: that protocol is switched off."""
@@ -37,6 +36,8 @@ class _Item(msgspec.Struct, rename="camel"):
     outbound_bytes: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
+    state: str = ""
+    path: str = ""
 
 
 class _Page(msgspec.Struct, rename="camel"):
@@ -49,41 +50,34 @@ class _Page(msgspec.Struct, rename="camel"):
 class MediaMtxControl:
     """Calls the control APIs of MediaMTX engines."""
 
-    def __init__(
-        self, *, secret_of: Callable[[Engine], str], transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
-        """Take what our calls to an engine show; and a transport, where it is not to be the network."""
-        # Security: no redirect is followed and no proxy of the environment is used: both would carry the secret elsewhere.
-        self._client = httpx.AsyncClient(
-            timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False, transport=transport
-        )
-        self._secret_of = secret_of
+    def __init__(self, calls: ControlCalls) -> None:
+        """Take how engines are called."""
+        self._calls = calls
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._calls.close()
 
     async def sessions(self, engine: Engine) -> Mapping[str, int]:
         """Return the bytes that each session carried so far, by its id.
 
         Raises: Unavailable.
         """
-        found: dict[str, int] = {}
-        for name in (name for names in _LISTS.values() for name in names):
-            page = 0
-            while True:
-                answer = await self._call(engine, "GET", f"{name}/list?page={page}&itemsPerPage={_PAGE}")
-                if answer.status_code in _NOT_THERE:
-                    break
-                listed = _read(answer)
-                for item in listed.items:
-                    found[item.id] = max(
-                        item.inbound_bytes + item.outbound_bytes, item.bytes_received + item.bytes_sent
-                    )
-                page += 1
-                if page >= listed.page_count:
-                    break
-        return found
+        return {
+            item.id: max(item.inbound_bytes + item.outbound_bytes, item.bytes_received + item.bytes_sent)
+            async for _, item in self._items(engine)
+        }
+
+    async def broadcasts(self, engine: Engine) -> Sequence[Broadcast]:
+        """Return what is being published on an engine.
+
+        Raises: Unavailable.
+        """
+        return [
+            Broadcast(item.id, stream_of(item.path), protocol, "", item.path)
+            async for protocol, item in self._items(engine)
+            if item.state == "publish"
+        ]
 
     async def end(self, engine: Engine, session: OpenSession) -> None:
         """End a session.
@@ -91,16 +85,26 @@ class MediaMtxControl:
         Raises: Unavailable.
         """
         for name in _LISTS.get(session.start.protocol, ()):
-            answer = await self._call(engine, "POST", f"{name}/kick/{quote(session.start.session, safe='')}")
+            answer = await self._calls(engine, "POST", f"/v3/{name}/kick/{quote(session.start.session, safe='')}")
             if answer.status_code not in _NOT_THERE and not answer.is_success:
                 raise Unavailable(f"the control API of {engine.name} answers {answer.status_code}")
 
-    async def _call(self, engine: Engine, method: str, path: str) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._secret_of(engine)}"}
-        try:
-            return await self._client.request(method, f"{engine.control_url.rstrip('/')}/v3/{path}", headers=headers)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"the control API of {engine.name} does not answer: {type(error).__name__}") from None
+    async def _items(self, engine: Engine) -> AsyncIterator[tuple[Protocol, _Item]]:
+        """Yield all sessions, with the protocol that each list is of.
+
+        Raises: Unavailable.
+        """
+        for protocol, names in _LISTS.items():
+            for name in names:
+                page, pages = 0, 1
+                while page < pages:
+                    answer = await self._calls(engine, "GET", f"/v3/{name}/list?page={page}&itemsPerPage={_PAGE}")
+                    if answer.status_code in _NOT_THERE:
+                        break
+                    listed = _read(answer)
+                    for item in listed.items:
+                        yield protocol, item
+                    page, pages = page + 1, listed.page_count
 
 
 def _read(answer: httpx.Response) -> _Page:

@@ -1,0 +1,58 @@
+"""All operations of both APIs, put together from the use cases they serve."""
+
+from stagedoor.edge.api import Api
+from stagedoor.edge.document import document_operations
+from stagedoor.edge.millicast.account import account_operations
+from stagedoor.edge.millicast.analytics import analytics_operations
+from stagedoor.edge.millicast.clusters import cluster_operations
+from stagedoor.edge.millicast.envelope import Envelopes
+from stagedoor.edge.millicast.recordings import recording_operations
+from stagedoor.edge.millicast.streams import stream_operations
+from stagedoor.edge.millicast.thumbnails import thumbnail_operations
+from stagedoor.edge.millicast.token_operations import token_operations
+from stagedoor.edge.millicast.webhooks import webhook_operations
+from stagedoor.edge.native.api_secrets import api_secret_operations
+from stagedoor.edge.native.problem import Problems
+from stagedoor.edge.native.webhooks import delivery_operations
+from stagedoor.edge.operation import Mount
+from stagedoor.model.token import TokenKind
+from stagedoor.service.accounts import Accounts
+from stagedoor.service.api_secrets import ApiSecrets
+from stagedoor.service.clusters import Clusters
+from stagedoor.service.streams import Streams
+from stagedoor.service.thumbnails import Thumbnailer
+from stagedoor.service.token_admin import TokenAdmin
+from stagedoor.service.webhooks import Webhooks
+
+
+def api_app(
+    *,
+    accounts: Accounts,
+    api_secrets: ApiSecrets,
+    clusters: Clusters,
+    streams: Streams,
+    thumbnailer: Thumbnailer,
+    tokens: TokenAdmin,
+    webhooks: Webhooks,
+    url: str,
+) -> Api:
+    """Build the application; `url` is where it is reached."""
+    compatible = Mount(
+        "/api",
+        Envelopes(),
+        (
+            *token_operations(tokens, TokenKind.PUBLISH),
+            *token_operations(tokens, TokenKind.SUBSCRIBE),
+            *cluster_operations(clusters, accounts),
+            *account_operations(accounts, clusters.names),
+            *recording_operations(),
+            *analytics_operations(),
+            *webhook_operations(webhooks),
+            *stream_operations(streams, tokens),
+            *thumbnail_operations(thumbnailer),
+        ),
+    )
+    native = Mount("/v1", Problems(), (*api_secret_operations(api_secrets), *delivery_operations(webhooks)))
+    mounts = (compatible, native)
+    document = Mount("/openapi", Problems(), document_operations(mounts, url))
+    return Api((*mounts, document), authenticate=api_secrets.authenticate)
