@@ -137,7 +137,8 @@ def of_whole_system() -> Answers:
 def whole_document() -> Json:
     """Return the document of all operations; it is made of tables, and asks none of what serves them."""
     names = [name for name in signature(api_app).parameters if name != "url"]
-    made = api_app(**dict.fromkeys(names, _Nobody()), url="https://authority.test")
+    nobody: dict[str, Any] = dict.fromkeys(names, _Nobody())
+    made = api_app(**nobody, url="https://authority.test")
     assert isinstance(made, Api)
     return document([mount for mount in made._mounts if mount.prefix in ("/api", "/v1")], "https://authority.test")
 

@@ -39,5 +39,5 @@ class FailingStore(SqlStore):
 
 
 if __name__ == "__main__":
-    app.SqlStore = FailingStore  # type: ignore[misc]
+    app.SqlStore = FailingStore  # type: ignore[attr-defined]
     cli.main()

@@ -207,6 +207,15 @@ async def test_as_many_tokens_as_come_at_once_are_put_on_shelves(sql: SqlBench) 
         assert ids(found) == (expected[::-1] if descending else expected)[240:]
 
 
+async def test_a_count_that_somebody_else_made_wrong_keeps_no_token_out(sql: SqlBench) -> None:
+    tokens = with_shelves_of(sql, 3)
+    await asyncio.gather(*(tokens.add_token(new_token()) for _ in range(3)))
+    async with sql.writer.begin() as connection:
+        await connection.execute(text("UPDATE token_shelf SET tokens = 50"))
+    added = await tokens.add_token(new_token())
+    assert await tokens.token(ALICE, PUBLISH, added.id) == added
+
+
 async def test_a_page_is_of_one_moment(sql: SqlBench) -> None:
     """Whatever is written meanwhile: shelves of one moment and tokens of another would give too many or too few."""
     tokens = with_shelves_of(sql, 2)
@@ -639,13 +648,19 @@ async def test_closing_the_store_waits_for_a_token_whose_caller_went_away(
     sql_backend: str, sql_place: Settings
 ) -> None:
     async with populated(sql_backend, sql_place) as bench:
-        await bench.store.revision()
+        assert isinstance(bench, SqlBench)
         asked = asyncio.create_task(bench.store.add_token(new_token()))
-        await asyncio.sleep(0.001)
+        while bench.store._tokens._add._worker is None or bench.store._tokens._add._waiting:
+            await asyncio.sleep(0)
         asked.cancel()
+        await asyncio.wait((asked,))
+        assert bench.store._tokens._add._worker is not None
+        await bench.store.close()
+        assert bench.store._tokens._add._worker is None
     async with opened(sql_backend, sql_place) as bench:
-        listed = await bench.store.tokens(ALICE, PUBLISH, Page(1, 100))
-        assert len(listed) == await bench.store.count_tokens(ALICE, PUBLISH) <= 1
+        [kept] = await bench.store.tokens(ALICE, PUBLISH, Page(1, 100))
+        assert await bench.store.count_tokens(ALICE, PUBLISH) == 1
+        assert kept.sealed == f"sealed for {kept.id}".encode()
 
 
 async def test_two_processes_add_and_relabel_at_once_and_lists_are_right(sql_backend: str, sql_place: Settings) -> None:
@@ -731,6 +746,16 @@ async def test_a_key_stands_for_a_request_for_24_hours(bench: Bench, later: int,
     assert await bench.store.add_token(keyed(fingerprint=b"g" * 32, added_on=AT + later)) == second
     with pytest.raises(Conflict):
         await bench.store.add_token(keyed(added_on=AT + later))
+
+
+async def test_a_key_that_is_too_old_stands_for_nothing_though_it_is_still_kept(bench: Bench) -> None:
+    """As where another process, whose clock is behind, keeps it."""
+    first = await bench.store.add_token(keyed())
+    other, second = await asyncio.gather(
+        bench.store.add_token(keyed("other")),
+        bench.store.add_token(keyed(fingerprint=b"g" * 32, added_on=AT + IDEMPOTENCY_SECONDS)),
+    )
+    assert len({first.id, other.id, second.id}) == 3
 
 
 async def test_keys_that_are_too_old_are_forgotten(sql: SqlBench) -> None:

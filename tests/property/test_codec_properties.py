@@ -61,6 +61,7 @@ PUBLISHING: dict[str, st.SearchStrategy[Any]] = {
     "enable_utc_insertion": st.none() | st.booleans(),
     "geo_cascade": st.none() | json_objects,
     "restream": st.lists(json_objects, max_size=2).map(tuple),
+    "restream_sync": st.integers(0, 99),
     "priority": st.none() | numbers,
     "encoder_profile_id": st.none() | texts,
 }

@@ -329,6 +329,20 @@ async def test_after_a_day_it_is_dead_and_can_be_replayed(bench: Bench) -> None:
         assert await bench.webhooks.replay_dead(ALICE, hook.webhook.id) == 0
 
 
+async def test_a_failure_whose_next_attempt_would_come_too_late_is_the_last(bench: Bench) -> None:
+    """It is dead at once, and one that has a second more is not."""
+    async with receiving(FAILING) as receiver:
+        hook = await bench.hook(receiver.url)
+        await bench.tell(times=2)
+        async with bench.store.writing(numbered=False) as write:
+            c = schema.delivery.c
+            for number, added_at in ((1, AT - LIFE_SECONDS + 5), (2, AT - LIFE_SECONDS + 6)):
+                one = update(schema.delivery).where(c.id == number)
+                await write.connection.execute(one.values(added_at=added_at))
+        assert await bench.send() == 2
+        assert states(await bench.deliveries(hook)) == [DEAD, PENDING]
+
+
 async def test_a_replayed_one_that_fails_again_has_another_day(bench: Bench) -> None:
     """Its waits begin anew too; what was delivered can be sent again as well."""
     async with receiving() as receiver:
@@ -384,6 +398,24 @@ async def test_a_picture_is_given_up_after_an_hour_and_soon_deleted(bench: Bench
         bench.now += 86400
         await bench.send(worker)
         assert await bench.deliveries(hook) == []
+
+
+async def test_a_picture_that_waits_for_a_suspended_one_ends_after_an_hour(bench: Bench) -> None:
+    """Without an attempt; events go on waiting."""
+    async with receiving() as receiver:
+        hook = await bench.hook(receiver.url, kinds=(WebhookKind.THUMBNAIL, WebhookKind.FEEDS))
+        async with bench.store.writing(numbered=False) as write:
+            await write.connection.execute(update(schema.webhook).values(disabled_until=AT + 86400))
+        await bench.dispatcher().enqueue_thumbnail(ALICE, "show", b"jpeg", feed_id="f", token_id="1", at=AT)
+        await bench.tell()
+        worker = bench.deliverer()
+        bench.now = AT + 3599
+        await bench.send(worker)
+        assert states(await bench.deliveries(hook)) == [PENDING, PENDING]
+        bench.now = AT + 3604
+        await bench.send(worker)
+        assert states(await bench.deliveries(hook)) == [DEAD, PENDING]
+    assert receiver.got == []
 
 
 # -- who holds whom

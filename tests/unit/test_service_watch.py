@@ -98,7 +98,9 @@ def test_a_flood_from_everywhere_fills_no_memory(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "_MOST_SUBJECTS", 10)
     refusals = Refusals()
     for n in range(500):
-        told(refusals, event(Reason.TOKEN_USED, token=n + 1), event(Reason.TOKEN_USED, ip=f"10.0.{n}.1", token=1))
+        told(refusals, event(Reason.TOKEN_USED, token=n + 2))
+        # Seldom enough to be no sharing.
+        told(refusals, event(Reason.TOKEN_USED, NOW + 400 * n, token=1, ip=f"10.0.{n // 250}.{n % 250}"))
     assert len(refusals._of) == 10
     refused = refusals._of[TokenId(1)]
     assert len(refused.last) == module._MOST_REFUSALS

@@ -7,14 +7,9 @@ from typing import Any, Final
 
 _CODE: Final = re.compile(r"`([^`]+)`")
 _REFERENCE: Final = "#/components/schemas/"
-_LIMITS: Final = (
-    ("minimum", "from"),
-    ("maximum", "to"),
-    ("minLength", "at least"),
-    ("maxLength", "at most"),
-    ("minItems", "at least"),
-    ("maxItems", "at most"),
-)
+_LIMITS: Final = (("minimum", "maximum", ""), ("minLength", "maxLength", " characters"), ("minItems", "maxItems", ""))
+_FORMATS: Final = {"date-time": "instant (RFC 3339)"}
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _CSS: Final = """
 :root{color-scheme:light dark;--ink:#1c2024;--quiet:#60646c;--line:#d9dce1;--ground:#fff;--code:#f4f5f7;--link:#0b5fb4;--get:#0b6bcb;--post:#1f7a33;--put:#8f5300;--delete:#c0202f}
@@ -116,7 +111,7 @@ def _own_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, A
 
 
 def _name(name: str, *, needed: bool) -> str:
-    return f"<code>{html.escape(name)}</code>{' <span title=needed>*</span>' if needed else ''}"
+    return f"<code>{_HUMP.sub('<wbr>', html.escape(name))}</code>{' <span title=needed>*</span>' if needed else ''}"
 
 
 def _answer(response: Mapping[str, Any]) -> str:
@@ -138,14 +133,22 @@ def _in_words(schema: Mapping[str, Any]) -> str:
         return f'<a href="#type-{name}">{name}</a>'
     if "enum" in schema:
         return ", ".join(f"<code>{html.escape(str(each))}</code>" for each in schema["enum"])
-    kind = str(schema.get("type", "anything"))
+    kind = _FORMATS.get(schema.get("format", ""), str(schema.get("type", "anything")))
     if kind == "array":
         kind = f"list of {_in_words(schema.get('items', {}))}"
     elif kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         kind = f"map to {_in_words(schema['additionalProperties'])}"
-    limits = " ".join(f"{word} {schema[key]}" for key, word in _LIMITS if key in schema)
+    limits = "".join(_limits(schema, *names) for names in _LIMITS)
     described = f"; {_text(schema['description'])}" if "description" in schema else ""
-    return f"{kind} {limits}".strip() + described
+    return f"{kind}{limits}{described}"
+
+
+def _limits(schema: Mapping[str, Any], least: str, most: str, unit: str) -> str:
+    if least in schema and most in schema:
+        return f", {schema[least]} to {schema[most]}{unit}"
+    return "".join(
+        f", at {word} {schema[key]}{unit}" for key, word in ((least, "least"), (most, "most")) if key in schema
+    )
 
 
 def _text(text: str) -> str:

@@ -21,6 +21,9 @@ from stagedoor.tokens.patterns import check_pattern, compile_wildcard
 MAX_LABEL: Final = 128
 """Longest label and subject, in characters."""
 
+MAX_CLUSTER: Final = 64
+"""Longest id of a cluster, in characters."""
+
 MAX_LIST: Final = 1000
 """Longest list of streams, addresses or origins."""
 
@@ -123,7 +126,9 @@ def _check_names(terms: TokenTerms) -> None:
         raise InvalidInput(f"label has 1 to {MAX_LABEL} characters", field="label")
     if len(terms.subject) > MAX_LABEL:
         raise InvalidInput(f"subject has at most {MAX_LABEL} characters", field="subject")
-    for name, text in (("label", terms.label), ("subject", terms.subject)):
+    if len(terms.origin_cluster) > MAX_CLUSTER:
+        raise InvalidInput(f"originCluster has at most {MAX_CLUSTER} characters", field="originCluster")
+    for name, text in (("label", terms.label), ("subject", terms.subject), ("originCluster", terms.origin_cluster)):
         if "\0" in text:
             raise InvalidInput(f"{name} holds a NUL character, which no database keeps", field=name)
 

@@ -61,12 +61,12 @@ V = TypeVar("V")
 class _Refused:
     """What was refused of one token, or of one account where no token is known."""
 
-    __slots__ = ("addresses", "last", "quiet")
+    __slots__ = ("addresses", "last", "quiet_until", "unsuspected_until")
 
     def __init__(self) -> None:
         self.last: deque[tuple[float, Reason]] = deque(maxlen=_MOST_REFUSALS)
         self.addresses: dict[Network, tuple[float, Reason]] = {}
-        self.quiet: dict[EventType, float] = {}
+        self.quiet_until = self.unsuspected_until = 0.0
 
 
 class Refusals:
@@ -89,13 +89,16 @@ class Refusals:
         self._of[of] = refused
         at, reason = event.at, event.decision.reason
         refused.last.append((at, reason))
-        told = [(EventType.TOKEN_REFUSED, BURST_QUIET_SECONDS, _burst(refused, at))]
-        if token_id is not None and reason in _TAKEN:
-            told.append((EventType.TOKEN_SHARED, SHARING_QUIET_SECONDS, _sharing(refused, event)))
-        for kind, quiet_seconds, data in told:
-            if data is not None and at >= refused.quiet.get(kind, 0.0):
-                refused.quiet[kind] = at + quiet_seconds
-                yield Suspicion(kind, account, token_id, at, quiet_seconds, data)
+        if at >= refused.quiet_until:
+            burst = _burst(refused, at)
+            if burst is not None:
+                refused.quiet_until = at + BURST_QUIET_SECONDS
+                yield Suspicion(EventType.TOKEN_REFUSED, account, token_id, at, BURST_QUIET_SECONDS, burst)
+        if token_id is not None and reason in _TAKEN and at >= refused.unsuspected_until:
+            sharing = _sharing(refused, event)
+            if sharing is not None:
+                refused.unsuspected_until = at + SHARING_QUIET_SECONDS
+                yield Suspicion(EventType.TOKEN_SHARED, account, token_id, at, SHARING_QUIET_SECONDS, sharing)
 
 
 def _burst(refused: _Refused, at: float) -> dict[str, object] | None:

@@ -34,8 +34,8 @@ _Settings = TypeVar("_Settings", bound=TokenTerms | AccountPolicy)
 _NO_GRANT: Final = {"label": "", "streams": []}
 """Stands for what terms cannot be without, where that is not understood."""
 
-LONGEST_CLUSTER: Final = 64
-"""Longest id of a cluster, in characters."""
+_LONGEST_CLUSTER: Final = 64
+"""What the column that is searched takes; terms of an earlier version may have named longer ones."""
 
 _EVERY_NAME: Final = frozenset({".*", ".+"})
 """Regular expressions that match every stream name."""
@@ -139,7 +139,7 @@ def token_row(record: TokenRecord) -> dict[str, object]:
         "added_on": record.added_on,
         "expires_at": record.terms.expires_at,
         # A longer one is no cluster's id, and is found by none.
-        "cluster_id": record.terms.origin_cluster[:LONGEST_CLUSTER],
+        "cluster_id": record.terms.origin_cluster[:_LONGEST_CLUSTER],
     }
 
 

@@ -152,7 +152,6 @@ token_stream = Table(
     metadata,
     Column("token_id", _BigId, ForeignKey("token.id"), primary_key=True),
     Column("name", _sorted(128), primary_key=True),
-    Index("ix_token_stream_by_name", "name", "token_id"),
 )
 
 token_shelf = Table(

@@ -92,6 +92,9 @@ async def split(connection: AsyncConnection, crowded: Iterable[Sequence[Any]], m
         first, tokens = waiting.pop()
         half = tokens // 2
         second = await _split(connection, first, half, tokens - half)
+        if second is None:
+            # Somebody else wrote to the table; a count that is wrong is no reason to refuse a token.
+            continue
         waiting += [(place, held) for place, held in ((first, half), (second, tokens - half)) if held > most]
 
 
@@ -103,13 +106,18 @@ def _counting(places: Iterable[Place], by: int) -> Step:
     return Step(_COUNT, rows)
 
 
-async def _split(connection: AsyncConnection, first: Place, lower: int, upper: int) -> Place:
-    """Leave `lower` of its tokens on a shelf and put the `upper` ones on a new one; return where that begins."""
+async def _split(connection: AsyncConnection, first: Place, lower: int, upper: int) -> Place | None:
+    """Leave `lower` of its tokens on a shelf and put the `upper` ones on a new one; return where that begins.
+
+    None: it does not have that many.
+    """
     middle = _MIDDLE[_is_sqlite(connection), first.sort]
     bound = {"key": _value(first), "token": first.token_id}
     listed = {"account": first.account, "kind": first.kind, "skip": lower}
-    key, token_id = (await connection.execute(middle, bound | listed)).one()
-    second = Place(first.account, first.kind, first.sort, _key(key), token_id)
+    found = (await connection.execute(middle, bound | listed)).one_or_none()
+    if found is None:
+        return None
+    second = Place(first.account, first.kind, first.sort, _key(found[0]), found[1])
     await connection.execute(insert(_s).values(_shelf(second) | {"tokens": upper}))
     await connection.execute(update(_s).filter_by(**_shelf(first)).values(tokens=lower))
     return second

@@ -21,6 +21,7 @@ _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 # The length keeps a line's end out, which Python's `$` would let pass; `\Z` is no word of JSON Schema's expressions.
 _TimeOfDay = Annotated[str, Meta(pattern="^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", min_length=5, max_length=5)]
+_Instant = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
 _Int32 = Annotated[int, Meta(ge=-2147483648, le=2147483647)]
 
 
@@ -113,7 +114,7 @@ class Budgets(Struct, rename="camel", kw_only=True, omit_defaults=True):
 class Rules(Struct, rename="camel", kw_only=True):
     """Our own rules for tokens of both kinds, at creation and in updates."""
 
-    not_before: datetime | None = None
+    not_before: _Instant | None = None
     hours: WeekHours | UnsetType | None = UNSET
     end_sessions_at_expiry: bool | None = None
     bind_tolerance: BindTolerance | UnsetType | None = UNSET
@@ -126,7 +127,7 @@ class Rules(Struct, rename="camel", kw_only=True):
     session_limit: SessionLimit | UnsetType | None = UNSET
     single_use: SingleUse | UnsetType | None = UNSET
     budgets: Budgets | UnsetType | None = UNSET
-    shadow_until: datetime | UnsetType | None = UNSET
+    shadow_until: _Instant | UnsetType | None = UNSET
 
 
 class CreateToken(Rules, rename="camel", kw_only=True):
@@ -137,7 +138,7 @@ class CreateToken(Rules, rename="camel", kw_only=True):
     random_stream_names: Annotated[int, Meta(ge=0, le=100)] = 0
     allow_any_stream: bool = False
     expires: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
-    expires_on: datetime | None = None
+    expires_on: _Instant | None = None
     allowed_origins: list[str] | None = None
     allowed_ip_addresses: list[str] | None = None
     bind_ips_on_usage: Annotated[int, Meta(ge=0, le=4294967295)] | None = None

@@ -66,7 +66,6 @@ def _tokens() -> None:
         sa.Column("name", _sorted(128), primary_key=True),
     )
     _fill_in_terms()
-    op.create_index("ix_token_stream_by_name", "token_stream", ["name", "token_id"])
     standing = sa.text("revoked_at IS NULL")
     for name, columns in (
         ("ix_token_by_label", ["account_id", "kind", "label", "id"]),
