@@ -11,7 +11,7 @@ from stagedoor.config import Settings
 
 PORTS = {"stagedoor": 18110, "fastapi+sqlalchemy": 18111}
 CONNECTIONS = 64
-READ = 1000
+READ = 200
 """How many tokens are read again and again."""
 
 BODY = '{"label": "bench", "streams": [{"streamName": "cam"}]}'

@@ -1,7 +1,7 @@
 """`stagedoor`, on a store that does not answer some of its calls: a program for tests of what clients do then.
 
 The label of a token says so: with `x: before after` the first call to keep it fails before anything is kept, the second after
-the commit, and then none. What became of every call is a line in the file that `FAILURES` in the environment names.
+the commit, and then none; `broken` fails after the commit too, in a way that nobody thought of. What became of every call is a line in the file that `FAILURES` in the environment names.
 """
 
 import os
@@ -32,6 +32,8 @@ class FailingStore(SqlStore):
         record = None if fails == "before" else await self._really_add(new)
         with Path(os.environ["FAILURES"]).open("a") as notes:
             notes.write(f"{label} - {fails or 'answered'}\n")
+        if fails == "broken":
+            raise RuntimeError("a fault of ours, after the commit")
         if fails:
             raise Unavailable("the database does not answer; try again")
         assert record is not None

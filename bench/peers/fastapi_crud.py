@@ -12,7 +12,8 @@ from sqlalchemy import JSON, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 app = FastAPI()
-_engine = create_engine(os.environ["PEER_CRUD_DATABASE"])
+# As many connections as there are threads: with fewer, threads that wait for one keep those that would give one back.
+_engine = create_engine(os.environ["PEER_CRUD_DATABASE"], pool_size=64)
 _sessions = sessionmaker(_engine)
 
 

@@ -595,6 +595,7 @@ def labels(system: HttpsSystem, kind: str) -> list[str]:
 
 FAILS: Final = {
     "after": ["after"],
+    "broken": ["broken"],
     "before": ["before", "answered"],
     "after after": ["after"],
     "before after": ["before", "after"],

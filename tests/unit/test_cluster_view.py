@@ -1,5 +1,6 @@
 """The cached view."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -492,3 +493,23 @@ def _broadcast(token: TokenId, name: str) -> SessionStart:
 
 def _setting(**given: Any) -> Callable[[AccountPolicy], AccountPolicy]:
     return lambda policy: replace(policy, **given)
+
+
+async def test_callers_that_wait_together_ask_the_store_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them catches up for all; who is not behind is still answered by the store (a check of health)."""
+    await world.view.catch_up()
+    await world.add(b"a" * 32, "show")
+    world.source.calls.clear()
+    at_once = world.source.store.changes_after
+
+    async def later(revision: int) -> tuple[int, Sequence[Change] | None]:
+        await asyncio.sleep(0)
+        return await at_once(revision)
+
+    monkeypatch.setattr(world.source.store, "changes_after", later)
+    assert world.view.behind()
+    await asyncio.gather(*(world.view.catch_up() for _ in range(20)))
+    assert world.source.calls.count("changes_after") == 1
+    assert not world.view.behind()
+    await world.view.catch_up()
+    assert world.source.calls.count("changes_after") == 2

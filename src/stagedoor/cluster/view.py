@@ -81,7 +81,10 @@ class CachedView:
         Raises: Unavailable when the store does not answer, or changes faster than it can be followed; what was applied
             stays applied.
         """
+        behind = self.behind()
         async with self._applying:
+            if behind and not self.behind():
+                return  # somebody else has done it meanwhile, for all who waited
             for _ in range(_MOST_ROUNDS):
                 await self._apply()
                 if not self.behind():

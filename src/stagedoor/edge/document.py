@@ -21,7 +21,6 @@ _NUMBERS: Final = frozenset({"tokenId", "webhookId", "deliveryId", "apiSecretId"
 _ALWAYS: Final = (403, 413, 429, 500, 503)
 _ALWAYS_NATIVE: Final = (401, 413, 429, 500, 503)
 _JSON: Final = "application/json"
-_TEXT: Final = {"type": "string"}
 _SECRET: Final = "API_Secret"
 
 _ABOUT: Final = """\
@@ -114,7 +113,7 @@ def document(mounts: Sequence[Mount], url: str) -> dict[str, Any]:
 
 def curl(operation: Operation, url: str) -> str:
     """Return a command that carries out an operation; its secret is in `$API_SECRET`."""
-    path = _PARAMETER.sub(lambda match: "1" if match[1] in _NUMBERS else match[1], operation.path)
+    path = _PARAMETER.sub(lambda match: _sample(operation, match[1]), operation.path)
     query = f"?{operation.example_query}" if operation.example_query else ""
     lines = [f"curl -sS -X {operation.method} {shlex.quote(url + path + query)}"]
     if not operation.public:
@@ -128,11 +127,13 @@ def curl(operation: Operation, url: str) -> str:
 def _operation(
     mount: Mount, operation: Operation, schema_of: Mapping[int, Any], components: Mapping[str, Any], url: str
 ) -> dict[str, Any]:
-    answer = mount.dialect.answer_schema(schema_of[id(operation.answer)])
+    data = schema_of[id(operation.answer)]
+    answer = mount.dialect.answer_schema(data)
+    text = {"type": "string"} | ({"x-lines-of": data["items"]} if "items" in data else {})
     responses: dict[str, Any] = {
         str(operation.status): {
             "description": "Done",
-            "content": {kind: {"schema": answer if kind == _JSON else _TEXT} for kind in operation.sends},
+            "content": {kind: {"schema": answer if kind == _JSON else text} for kind in operation.sends},
         }
     }
     always = _ALWAYS_NATIVE if mount.prefix == "/v1" else _ALWAYS
@@ -174,10 +175,23 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "integer", "minimum": 1} if name in _NUMBERS else {"type": "string", "minLength": 1},
+            "schema": _path_schema(operation, name),
         }
         for name in _PARAMETER.findall(operation.path)
     ]
+
+
+def _path_schema(operation: Operation, name: str) -> dict[str, Any]:
+    if name in operation.choices:
+        return {"enum": list(operation.choices[name])}
+    return {"type": "integer", "minimum": 1} if name in _NUMBERS else {"type": "string", "minLength": 1}
+
+
+def _sample(operation: Operation, name: str) -> str:
+    """Return what stands for a parameter of the path in a command."""
+    if name in operation.choices:
+        return operation.choices[name][0]
+    return "1" if name in _NUMBERS else name
 
 
 def _query_parameters(

@@ -1,6 +1,6 @@
 """What an API can do, as data: a table of operations, from which requests are answered and the OpenAPI document is made."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -51,7 +51,7 @@ class Operation:
     before the dialect wraps it. `names`: other names that fields of the body, or parameters of the query, may come under.
     `example`: a body for a runnable example, `example_query` the query of it. `refusals`: the statuses it may refuse with, apart
     from those that every operation has. `public`: no API secret is asked for. `sends`: the types of what it may answer with.
-    `keyed`: what comes again with the same `Idempotency-Key` is carried out once.
+    `keyed`: what comes again with the same `Idempotency-Key` is carried out once. `choices`: what parameters of the path may be.
     """
 
     method: str
@@ -73,6 +73,7 @@ class Operation:
     text: str = ""
     sends: tuple[str, ...] = ("application/json",)
     keyed: bool = False
+    choices: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Answer(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Final
 _CODE: Final = re.compile(r"`([^`]+)`")
 _REFERENCE: Final = "#/components/schemas/"
 _LIMITS: Final = (("minimum", "maximum", ""), ("minLength", "maxLength", " characters"), ("minItems", "maxItems", ""))
-_FORMATS: Final = {"date-time": "instant (RFC 3339)"}
+_FORMATS: Final = {"date": "date", "date-time": "instant (RFC 3339)"}
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _CSS: Final = """
@@ -120,12 +120,18 @@ def _answer(response: Mapping[str, Any]) -> str:
     for kind, content in response["content"].items():
         schema = content["schema"]
         data = schema.get("properties", {}).get("data", schema)
-        said.append(_in_words(data) if kind.endswith("/json") else html.escape(kind))
+        lines = f", lines of {_in_words(schema['x-lines-of'])}" if "x-lines-of" in schema else ""
+        said.append(_in_words(data) if kind.endswith("/json") else f"{html.escape(kind)}{lines}")
     return " or ".join(said)
 
 
 def _in_words(schema: Mapping[str, Any]) -> str:
     """Say in a few words what a value may be."""
+    described = f"; {_text(schema['description'])}" if "description" in schema else ""
+    return _kind(schema) + described
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_in_words(each) for each in schema["anyOf"])
     if "$ref" in schema:
@@ -138,9 +144,7 @@ def _in_words(schema: Mapping[str, Any]) -> str:
         kind = f"list of {_in_words(schema.get('items', {}))}"
     elif kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         kind = f"map to {_in_words(schema['additionalProperties'])}"
-    limits = "".join(_limits(schema, *names) for names in _LIMITS)
-    described = f"; {_text(schema['description'])}" if "description" in schema else ""
-    return f"{kind}{limits}{described}"
+    return kind + "".join(_limits(schema, *names) for names in _LIMITS)
 
 
 def _limits(schema: Mapping[str, Any], least: str, most: str, unit: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.cluster import AUTO
-from stagedoor.model.errors import InvalidInput, NotFound, Unavailable
+from stagedoor.model.errors import Conflict, InvalidInput, NotFound, Unavailable
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
@@ -116,7 +116,10 @@ class TokenAdmin:
                     idempotency=_idempotency(request),
                 )
             )
-        except Unavailable:
+        except (Conflict, InvalidInput):
+            raise
+        except Exception:
+            # Whatever went wrong, the token may have been kept: the caller is told that we failed, and asks again.
             self._unsure.remember(account, request, secret)
             raise
         return self._opened(record, policy)

@@ -17,7 +17,13 @@ MOST_BUCKETS: Final = 20_000
 _INSTANT: Final = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
-_Date = Annotated[str, Meta(description="YYYY-MM-DD, or an instant (ISO 8601); in UTC where it names no zone.")]
+_Date = Annotated[
+    str,
+    Meta(
+        description="YYYY-MM-DD, or an instant (ISO 8601); in UTC where it names no zone.",
+        extra_json_schema={"anyOf": [{"format": "date"}, {"format": "date-time"}]},
+    ),
+]
 
 
 class StreamResolution(AnyCase):

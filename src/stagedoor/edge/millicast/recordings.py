@@ -163,6 +163,7 @@ def _asset_operations() -> tuple[Operation, ...]:
             summary="Delete all media assets of a type",
             handle=_delete_all_assets,
             answer=schemas.RemovedAssets,
+            choices={"type": list(schemas.AssetType)},
         ),
     )
 

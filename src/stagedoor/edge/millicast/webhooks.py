@@ -220,6 +220,7 @@ def webhook_operations(webhooks: Webhooks) -> tuple[Operation, ...]:
             body=TestWebhook,
             answer=bool,
             example={"streamName": "main"},
+            choices={"webhookType": list(WebhookKind)},
             text="To all webhooks that ask for the type and are not suspended; filters apply when a name is given.",
         ),
     )
