@@ -19,6 +19,8 @@ from stagedoor.model.cluster import Cluster, Place
 from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.engine import Engine
 from stagedoor.model.ids import AccountId, EngineId, TokenId
+from stagedoor.model.key import Algorithm
+from stagedoor.model.secret import Secret
 from stagedoor.model.session import Broadcast, OpenSession, SessionStart
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms, VerifiedToken
 from stagedoor.model.usage import UNUSED, Effects, Usage
@@ -38,18 +40,41 @@ class ChangeKind(StrEnum):
     ACCOUNT = "account"
     ENGINE = "engine"
     LIVE = "live"
+    GROUP = "group"
+    KEY = "key"
+    CREDENTIAL = "credential"
 
 
 class Change(NamedTuple):
-    """One thing touched at `revision`: a token, the publish tokens of an account, an account, an engine, who is live.
+    """One thing touched at `revision`.
 
-    `key`: the digest of the token, or the name of the stream that somebody began or ceased to publish.
+    A token, the publish tokens of an account, an account, an engine, who is live, a group of streams, a key that we sign with,
+    what somebody calls the API with. `key`: the digest of the token, the name of the stream that somebody began or ceased to
+    publish, or the id of the group.
     """
 
     revision: int
     kind: ChangeKind
     account: AccountId
     key: bytes = b""
+
+
+class Signed(NamedTuple):
+    """A token that we signed, and the key that we did it with."""
+
+    text: Secret
+    key_id: int
+    kid: str
+
+
+class Signer(Protocol):
+    """Our keys, as far as they sign."""
+
+    async def sign(self, claims: Mapping[str, object], *, algorithm: Algorithm, typ: str = "JWT") -> Signed:
+        """Sign claims as a JWT (RFC 7519) with the key that is in use for an algorithm; its header has `alg`, `kid`, `typ`.
+
+        Raises: Unavailable.
+        """
 
 
 class Facts(NamedTuple):

@@ -19,7 +19,7 @@ from stagedoor.store.sqlite import own_transactions
 
 T = TypeVar("T")
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration; a test holds it to the files in `migrations/versions`."""
 
 _LOCK: Final = 0x57A6ED00

@@ -6,7 +6,10 @@
 for each exact name, and one with an empty name for all the regular expressions of a token. `token_stream` holds the names of
 all tokens as they were written, to search for. `token_shelf` counts tokens by ranges of their order, so that a page far down
 a list is found without counting from the top. `event` is what happened and webhooks may want to hear of, `delivery` one
-event on its way to one webhook; `watermark` says up to when something was looked through.
+event on its way to one webhook; `watermark` says up to when something was looked through. `former_secret` is what a token's
+value was before it was rotated, `child_revocation` which of a token's children are refused. `stream_group` names streams under
+one id. `signing_key` are the keys that we sign with. `application` are those who get `api_token`s for a key and a secret.
+`verifier` are engines that verify tokens themselves, with what we sign for them with.
 """
 
 from typing import Any
@@ -142,6 +145,9 @@ token = Table(
     Column("revoked_at", BigInteger),
     Column("expires_at", BigInteger),
     Column("cluster_id", String(64), nullable=False, server_default=""),
+    Column("parent_id", BigInteger),
+    Column("key_id", BigInteger),
+    Index("ix_token_of_parent", "parent_id"),
     Index("ix_token_by_label", "account_id", "kind", "label", "id", **_STANDING),
     Index("ix_token_by_added_on", "account_id", "kind", "added_on", "id", **_STANDING),
     Index("ix_token_by_expiry", "expires_at", "id", **_STANDING),
@@ -306,4 +312,109 @@ audience = Table(
     Column("stream", String(128), primary_key=True),
     Column("present", Boolean, nullable=False),
     Column("attempted_at", Double, nullable=False),
+)
+
+former_secret = Table(
+    "former_secret",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("token_id", BigInteger, ForeignKey("token.id"), nullable=False),
+    Column("replaced_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("uses", BigInteger, nullable=False),
+    Column("last_used_at", Double),
+    Index("ix_former_secret_of_token", "token_id"),
+)
+
+child_revocation = Table(
+    "child_revocation",
+    metadata,
+    Column("token_id", BigInteger, ForeignKey("token.id"), primary_key=True, autoincrement=False),
+    Column("child", String(160), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+
+stream_group = Table(
+    "stream_group",
+    metadata,
+    Column("account_id", String(64), ForeignKey("account.id"), primary_key=True),
+    Column("id", _sorted(64), primary_key=True),
+    Column("label", String(128), nullable=False),
+    Column("added_on", BigInteger, nullable=False),
+)
+
+stream_group_stream = Table(
+    "stream_group_stream",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("group_id", String(64), primary_key=True),
+    Column("stream", _sorted(128), primary_key=True),
+)
+
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("kid", String(64), nullable=False, unique=True),
+    Column("algorithm", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("public_jwk", Text, nullable=False),
+    Column("added_on", BigInteger, nullable=False),
+    Column("changed_on", BigInteger, nullable=False),
+)
+
+application = Table(
+    "application",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("account_id", String(64), ForeignKey("account.id"), nullable=False),
+    Column("label", String(128), nullable=False),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),
+    Column("added_on", BigInteger, nullable=False),
+    Index("ix_application_of_account", "account_id", "id"),
+)
+
+application_secret = Table(
+    "application_secret",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("application_id", BigInteger, ForeignKey("application.id"), nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("hint", String(16), nullable=False),
+    Column("added_on", BigInteger, nullable=False),
+    Index("ix_application_secret_of_application", "application_id"),
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("jti", String(64), nullable=False, unique=True),
+    Column("account_id", String(64), nullable=False),
+    Column("application_id", BigInteger, nullable=False),
+    Column("key_id", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("external_id", String(128), nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Index("ix_api_token_expiry", "expires_at"),
+    Index("ix_api_token_of_application", "application_id"),
+)
+
+verifier = Table(
+    "verifier",
+    metadata,
+    Column("id", _BigId, primary_key=True),
+    Column("account_id", String(64), ForeignKey("account.id"), nullable=False),
+    Column("name", _sorted(64), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("key_name", String(128), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("added_on", BigInteger, nullable=False),
+    Index("ix_verifier_by_name", "account_id", "name", unique=True),
 )
