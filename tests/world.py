@@ -9,8 +9,9 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from string import Template
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
+import jwt
 from sqlalchemy import select, update
 
 from stagedoor.cluster.revision import SharedRevision
@@ -30,9 +31,10 @@ from stagedoor.model.decision import Decision
 from stagedoor.model.engine import AddressTrust, Engine, EngineKind, tells_of_life
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId, EngineId
-from stagedoor.model.token import TokenKind
+from stagedoor.model.token import TokenKind, TokenRecord
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.authorize import Attempt, Authorizer
+from stagedoor.service.children import ALL, Children, jti_name
 from stagedoor.service.explain import Explained, Explainer
 from stagedoor.service.ports import AccessEvent, ChangeKind
 from stagedoor.service.sessions import Sessions
@@ -141,10 +143,14 @@ class World:
         self.countries = CountryFile(countries)
         self.admin = TokenAdmin(store=store, accounts=store, keyring=self.keyring, clock=self.clock)
         self.accounts = Accounts(store=store, keyring=self.keyring, clock=self.clock)
+        self.children = Children(
+            keyring=self.keyring, source=self.link.to(store), store=self.link.to(store), clock=self.clock
+        )
         self.view = CachedView(
             source=self.link.to(store),
             announced=revision,
             token_facts=token_facts,
+            child_facts=self.children.facts,
             publishers_of=publishers_of,
             capacity=1000,
         )
@@ -160,12 +166,14 @@ class World:
             access_log=self.events,
             sessions=self.sessions,
             countries=self.countries,
+            children=self.children,
         )
         self.explainer = Explainer(
             source=self.link.to(store),
             sessions=self.link.to(store.sessions),
             keyring=self.keyring,
             countries=self.countries,
+            children=self.children,
         )
         self.hooks = Hooks(
             authorizer=self.authorizer,
@@ -265,6 +273,8 @@ class World:
         elif "revoke" in step:
             record = self.tokens[step["revoke"]].record
             await self.admin.revoke(self.account, record.kind, record.id)
+        elif "of" in step:
+            await self._change_secret(step, self.tokens[step["of"]].record)
         elif "end" in step:
             await self.sessions.ended(self.engine(step).id, step["end"])
         elif "carried" in step:
@@ -278,6 +288,18 @@ class World:
             await self._have_set(step["newer"], step["sets"])
         else:
             await self._change_token(step["change"], step["body"], renewed=step.get("renewed", False))
+
+    async def _change_secret(self, step: Mapping[str, Any], record: TokenRecord) -> None:
+        """Rotate a token's value, end what it was before, or revoke children of it: by their `jti`, by their text, or all."""
+        if "rotate" in step:
+            await self.admin.rotate(self.account, record.kind, record.id, step["rotate"])
+        elif "former" in step:
+            await self.admin.end_former(self.account, record.kind, record.id)
+        else:
+            name = jti_name(step["jti"]) if "jti" in step else ALL
+            if "child" in step:
+                name = self.children.name_of(self.token_text({**step, "token": step["of"]}))
+            await self.store.revoke_child(self.account, record.id, name, int(self.now))
 
     async def _change_token(self, name: str, body: Mapping[str, Any], *, renewed: bool) -> None:
         record = self.tokens[name].record
@@ -326,7 +348,33 @@ class World:
         text = self.tokens[step["token"]].secret.reveal()
         if step.get("as") == "base64url":
             text = base64.urlsafe_b64encode(bytes.fromhex(text)).rstrip(b"=").decode()
+        if "child" in step:
+            text = signed_child(text, self.tokens[step["token"]].record.id, step["child"])
         return text[: len(text) - step.get("cut", 0)]
+
+
+def signed_child(parent: str, token_id: int, levels: Sequence[Mapping[str, Any]]) -> str:
+    """Sign a child of `parent`, and children of it: each level is what it says about streaming, and its claims.
+
+    Of the claims, `exp` (60 where it is not said), `iat` and `nbf` are in seconds after `BASE`. `alg` is HS256, `key` the text
+    above, where they are not said. `header` and `claims` are added as they are.
+    """
+    key, above = parent, None
+    for level in levels:
+        streaming: dict[str, Any] = {"tokenId": token_id, "tokenType": "Subscribe", "streamName": "cam"}
+        if above is not None:
+            streaming["parent"] = above
+        streaming |= {name: value for name, value in level.items() if name not in _CLAIMS}
+        claims: dict[str, Any] = {"streaming": streaming, "exp": BASE + level.get("exp", 60)}
+        claims |= {name: BASE + level[name] for name in ("iat", "nbf") if name in level}
+        claims |= {"jti": level["jti"]} if "jti" in level else {}
+        claims |= level.get("claims", {})
+        key = jwt.encode(claims, level.get("key", key), level.get("alg", "HS256"), headers=level.get("header"))
+        above = key.rpartition(".")[0]
+    return key
+
+
+_CLAIMS: Final = frozenset({"exp", "iat", "nbf", "jti", "alg", "key", "header", "claims"})
 
 
 def _changed_policy(body: str | Mapping[str, Any], policy: AccountPolicy) -> AccountPolicy:

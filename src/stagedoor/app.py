@@ -35,6 +35,7 @@ from stagedoor.outbound.guard import Guard
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.api_secrets import AccountOf, ApiSecrets
 from stagedoor.service.authorize import Authorizer
+from stagedoor.service.children import Children
 from stagedoor.service.clusters import Clusters
 from stagedoor.service.controls import Controls
 from stagedoor.service.deliver import Deliverer
@@ -80,6 +81,7 @@ class Administration:
     clusters: Clusters
     countries: CountryFile
     explainer: Explainer
+    children: Children
 
 
 class Authority(NamedTuple):
@@ -164,6 +166,7 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
     reader, writer = sqlite_engines(settings.database_file)
     store = SqlStore(reader=reader, writer=writer, announce=revision.announce)
     countries = CountryFile(settings.countries)
+    children = Children(keyring=keyring, source=store, store=store, clock=clock, depth=settings.child_depth)
     clusters = Clusters(
         store=store.clusters, places=Places(addresses=countries), clock=clock, host=media_host(settings.url)
     )
@@ -178,7 +181,14 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
             engines=Engines(store=store, keyring=keyring, clock=clock),
             clusters=clusters,
             countries=countries,
-            explainer=Explainer(source=store, sessions=store.sessions, keyring=keyring, countries=countries),
+            explainer=Explainer(
+                source=store,
+                sessions=store.sessions,
+                keyring=keyring,
+                countries=countries,
+                children=children,
+            ),
+            children=children,
         )
     finally:
         await store.close()
@@ -193,6 +203,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             source=admin.store,
             announced=admin.revision,
             token_facts=token_facts,
+            child_facts=admin.children.facts,
             publishers_of=publishers_of,
             capacity=settings.cache_entries,
         )
@@ -211,6 +222,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             access_log=access_log,
             sessions=sessions,
             countries=admin.countries,
+            children=admin.children,
         )
         hooks = Hooks(
             authorizer=authorizer,
@@ -230,6 +242,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             controls=controls,
             clock=clock,
             may_work=only.holds,
+            children=admin.children,
         )
         streams = Streams(store=admin.store.broadcasts, engines=admin.store.engines, controls=controls, clock=clock)
         guard = Guard(settings.callable_networks)

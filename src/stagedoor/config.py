@@ -40,6 +40,8 @@ class Settings:
     """A file of countries in MaxMind's format; left out, `countries.mmdb` in the data directory."""
     webhook_networks: str = ""
     """Networks that webhooks may call although they are private, with commas between: `10.1.0.0/16,192.0.2.7`."""
+    child_depth: int = 3
+    """How many children of children a signed token may be below its parent, itself included."""
     rtmp_port: int = 1935
     """The RTMP port of the media server that `stagedoor up` starts."""
     hls_port: int = 8088
@@ -97,6 +99,7 @@ _LIMITS: Final = {
     "hls_port": (1, 65535),
     "workers": (1, 256),
     "cache_entries": (1, 100_000_000),
+    "child_depth": (1, 8),
 }
 
 

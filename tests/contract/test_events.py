@@ -755,6 +755,7 @@ async def test_an_engine_that_lists_what_runs_has_its_viewers_kept(opened: Opene
             controls=Controls({EngineKind.MEDIAMTX: lambda: control}),
             clock=world.clock,
             may_work=lambda: True,
+            children=world.children,
         )
         asked: list[tuple[str, dict[str, Any]]] = [
             ("free", {"stream": "A/open"}),

@@ -26,13 +26,13 @@ from sqlalchemy import delete, insert
 from stagedoor.app import Administration, administration, authority
 from stagedoor.config import Settings
 from stagedoor.edge.asgi import App
-from stagedoor.edge.millicast import schemas
 from stagedoor.model.cluster import Cluster
 from stagedoor.model.ids import AccountId
 from stagedoor.model.token import TokenKind
 from stagedoor.service.ports import Clock
 from stagedoor.store import schema
 from stagedoor.tokens.api_secret import checksum, new_api_secret
+from stagedoor.tokens.rules import Rules
 from tests.answers import Checked
 
 pytestmark = [
@@ -1400,7 +1400,7 @@ async def test_our_own_rules_come_back_from_a_creation_and_are_not_shown_where_t
     api: Api, kind: TokenKind
 ) -> None:
     own = frozenset(OWN_RULES)
-    assert own == set(schemas.Rules.__struct_encode_fields__)
+    assert own == set(Rules.__struct_encode_fields__)
     body = {"label": "a", "streams": [STREAM]}
     token = check_token(await api.data("POST", path(kind), json=body | OWN_RULES), kind, version=1, own=own)
     assert {name: token[name] for name in own} == OWN_RULES

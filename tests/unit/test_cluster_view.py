@@ -17,7 +17,7 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.session import SessionStart
 from stagedoor.model.token import PublishOptions, TokenKind, TokenRecord, TokenState, TokenTerms
-from stagedoor.service.ports import Change, ChangeKind, Facts, NewAccount, NewToken, TokenChange
+from stagedoor.service.ports import Asked, Change, ChangeKind, Facts, NewAccount, NewToken, TokenChange, TokenFacts
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.store.memory import MemoryStore
 
@@ -41,9 +41,11 @@ class Source:
         if self.down:
             raise Unavailable("the database does not answer")
 
-    async def facts(self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool) -> Facts:
+    async def facts(
+        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool, asked: Asked | None = None
+    ) -> Facts:
         self._called("facts")
-        read = await self.store.facts(digest, account, name, with_publishers=with_publishers)
+        read = await self.store.facts(digest, account, name, with_publishers=with_publishers, asked=asked)
         after, self.after_read = self.after_read, None
         if after is not None:
             await after()
@@ -61,6 +63,11 @@ class Source:
     async def account_policies(self) -> Mapping[AccountId, AccountPolicy]:
         self._called("account_policies")
         return await self.store.account_policies()
+
+
+def no_children(_read: Facts, _asked: Asked) -> TokenFacts:
+    """Fail: no signed token is shown here."""
+    raise AssertionError
 
 
 class Announcements:
@@ -87,6 +94,7 @@ class World:
             source=self.source,
             announced=self.announced,
             token_facts=token_facts,
+            child_facts=no_children,
             publishers_of=publishers_of,
             capacity=capacity,
         )
@@ -429,6 +437,7 @@ async def test_a_store_that_stops_answering_half_way_applies_nothing(world: Worl
         source=HalfWay(world.store),
         announced=world.announced,
         token_facts=token_facts,
+        child_facts=no_children,
         publishers_of=publishers_of,
         capacity=9,
     )
@@ -472,7 +481,8 @@ def test_all_engines_are_listed(world: World) -> None:
 
 def test_changes_name_what_a_view_knows() -> None:
     """A new kind of change needs a place where it evicts something."""
-    assert {kind.value for kind in ChangeKind} == {"token", "publishers", "account", "engine", "live"}
+    known = {"token", "publishers", "account", "engine", "live", "group", "key", "credential"}
+    assert {kind.value for kind in ChangeKind} == known
 
 
 def test_facts_of_a_record_are_true_values(make_record: Callable[..., TokenRecord]) -> None:

@@ -18,7 +18,8 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, EngineId, StreamId
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
 from stagedoor.service.authorize import _MOST_READS, Attempt, Authorizer, Notice
-from stagedoor.service.ports import AccessEvent, Admission, Change, Facts, NewAccount
+from stagedoor.service.children import Children
+from stagedoor.service.ports import AccessEvent, Admission, Asked, Change, Facts, NewAccount
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.token_admin import IssuedToken, TokenAdmin
@@ -47,9 +48,11 @@ class Source:
         if self.down:
             raise Unavailable("the database does not answer")
 
-    async def facts(self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool) -> Facts:
+    async def facts(
+        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool, asked: Asked | None = None
+    ) -> Facts:
         self._called("facts")
-        read = await self.store.facts(digest, account, name, with_publishers=with_publishers)
+        read = await self.store.facts(digest, account, name, with_publishers=with_publishers, asked=asked)
         after, self.after_read = self.after_read, None
         if after is not None:
             await after()
@@ -148,10 +151,12 @@ class World:
         self.source = Source(self.store)
         self.clock = Clock()
         self.log = Log()
+        self.children = Children(keyring=keyring, source=self.source, store=self.store, clock=self.clock)
         self.view = CachedView(
             source=self.source,
             announced=announced,
             token_facts=token_facts,
+            child_facts=self.children.facts,
             publishers_of=publishers_of,
             capacity=100,
         )
@@ -164,6 +169,7 @@ class World:
             access_log=self.log,
             sessions=self.sessions,
             countries=self.countries,
+            children=self.children,
         )
         self.tokens = TokenAdmin(store=self.store, accounts=self.store, keyring=keyring, clock=self.clock)
         self.engine = self.engine_of("")

@@ -76,6 +76,7 @@ def keeper(world: World, control: Control) -> Keeper:
         controls=Controls({EngineKind.MEDIAMTX: lambda: control}),
         clock=world.clock,
         may_work=lambda: True,
+        children=world.children,
     )
 
 

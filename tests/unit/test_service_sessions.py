@@ -75,6 +75,9 @@ class Store:
     async def forget_sessions(self, before: float) -> None:
         await self._called("forget", before)
 
+    async def count_former(self, counts: Mapping[bytes, int], at: float) -> None:
+        raise NotImplementedError
+
     async def count_shadowed(self, counts: Mapping[Shadowed, int], at: float) -> None:
         await self._called("shadowed", dict(counts), at)
 

@@ -72,12 +72,26 @@ SHAPES: dict[str, tuple[object, dict[str, object], Condition]] = {
 }
 """Terms that say how another one limits: by themselves they are no condition, with the other they are part of it."""
 
-NO_LIMITS = {"label", "streams", "active", "subject", "shadow_until", "origin_cluster", "tracking_id", "publishing"}
-"""`streams` is the grant, `active` the state, `shadow_until` how long the conditions are tried out."""
+NO_LIMITS = {
+    "label",
+    "streams",
+    "groups",
+    "actions",
+    "active",
+    "subject",
+    "shadow_until",
+    "origin_cluster",
+    "tracking_id",
+    "viewer_data",
+    "longest_seconds",
+    "publishing",
+}
+"""`streams`, `groups` and `actions` are the grant, `active` the state, `shadow_until` how long the conditions are tried out,
+and `longest_seconds` limits what is signed with it."""
 
 
 def _conditions(record: TokenRecord) -> tuple[Condition, ...]:
-    return conditions_of(record.terms, Action.PUBLISH)
+    return conditions_of(record.terms, (Action.PUBLISH,))
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -125,7 +139,7 @@ def test_in_shadow_mode_every_condition_is_a_trial(make_record: MakeRecord) -> N
     """Each of them, until the same instant; zero is an instant like any other."""
     for until in (0, 99):
         record = make_record(**{name: value for name, (value, _) in LIMITS.items()}, shadow_until=until)
-        plain = conditions_of(record.terms, Action.PUBLISH)
+        plain = conditions_of(record.terms, (Action.PUBLISH,))
         assert verified(record).caveats == tuple(Tried(condition, until) for condition in plain)
 
 

@@ -17,7 +17,7 @@ from stagedoor.model.account import OPEN, AccountPolicy
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId
-from stagedoor.service.ports import Change, ChangeKind, Facts, FactSource, Publishers, TokenFacts
+from stagedoor.service.ports import Asked, Change, ChangeKind, Facts, FactSource, Publishers, TokenFacts
 
 _MOST_ROUNDS = 5
 
@@ -40,6 +40,7 @@ class CachedView:
         source: FactSource,
         announced: Announced,
         token_facts: Callable[[Facts], TokenFacts],
+        child_facts: Callable[[Facts, Asked], TokenFacts],
         publishers_of: Callable[[Facts, str], Publishers],
         capacity: int,
     ) -> None:
@@ -50,11 +51,14 @@ class CachedView:
         self._source = source
         self._announced = announced
         self._token_facts = token_facts
+        self._child_facts = child_facts
         self._publishers_of = publishers_of
         self._capacity = capacity
         self._applied = -1
         self._tokens: dict[bytes, TokenFacts] = {}
         self._unknown: dict[bytes, TokenFacts] = {}
+        self._dependents: dict[bytes, set[bytes]] = {}
+        self._in_groups: dict[AccountId, set[bytes]] = {}
         self._publishers: dict[tuple[AccountId, str], Publishers] = {}
         self._names: dict[AccountId, set[str]] = {}
         self._engines: dict[bytes, Engine] = {}
@@ -135,14 +139,14 @@ class CachedView:
         return self._publishers.get((account, name))
 
     async def load(
-        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool
+        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool, asked: Asked | None = None
     ) -> tuple[TokenFacts, Publishers, int]:
         """Ask the store, keep the answer while that is safe, and return it with the revision it was read at.
 
         Raises: Unavailable when the store does not answer.
         """
-        read = await self._source.facts(digest, account, name, with_publishers=with_publishers)
-        facts = self._token_facts(read)
+        read = await self._source.facts(digest, account, name, with_publishers=with_publishers, asked=asked)
+        facts = self._token_facts(read) if asked is None or read.record is not None else self._child_facts(read, asked)
         publishers = self._publishers_of(read, name)
         if read.revision >= self._applied:
             self._keep(digest, facts, read, name, publishers if with_publishers else None)
@@ -154,8 +158,12 @@ class CachedView:
         if digest is not None:
             kept = self._tokens if facts.token is not None else self._unknown
             if len(kept) >= self._capacity:
-                del kept[next(iter(kept))]
+                self._forget(next(iter(kept)))
             kept[digest] = facts
+            for other in facts.depends:
+                self._dependents.setdefault(other, set()).add(digest)
+            if read.record is not None and read.record.terms.groups:
+                self._in_groups.setdefault(read.record.account, set()).add(digest)
         if publishers is not None and read.account:
             if len(self._publishers) >= self._capacity:
                 oldest = next(iter(self._publishers))
@@ -166,8 +174,16 @@ class CachedView:
 
     def _evict(self, change: Change) -> None:
         if change.kind is ChangeKind.TOKEN:
-            self._tokens.pop(change.key, None)
-            self._unknown.pop(change.key, None)
+            for digest in (change.key, *self._dependents.pop(change.key, ())):
+                self._forget(digest)
+        elif change.kind is ChangeKind.GROUP:
+            for digest in self._in_groups.pop(change.account, ()):
+                self._forget(digest)
+        elif change.kind is ChangeKind.KEY:
+            # What was signed with a key that is refused now; keys change seldom.
+            self._tokens.clear()
+            self._dependents.clear()
+            self._in_groups.clear()
         elif change.kind is ChangeKind.PUBLISHERS:
             for name in self._names.pop(change.account, ()):
                 del self._publishers[change.account, name]
@@ -176,7 +192,20 @@ class CachedView:
             if self._publishers.pop((change.account, name), None) is not None:
                 self._names[change.account].discard(name)
 
+    def _forget(self, digest: bytes) -> None:
+        """Forget a token, and that others were to take it with them."""
+        facts = self._tokens.pop(digest, None) or self._unknown.pop(digest, None)
+        if facts is not None:
+            for other in facts.depends:
+                dependents = self._dependents.get(other)
+                if dependents is not None:
+                    dependents.discard(digest)
+                    if not dependents:
+                        del self._dependents[other]
+
     def _forget_all(self) -> None:
+        self._dependents.clear()
+        self._in_groups.clear()
         self._tokens.clear()
         self._unknown.clear()
         self._publishers.clear()

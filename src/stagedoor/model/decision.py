@@ -22,6 +22,8 @@ class Reason(StrEnum):
     TOKEN_MISSING = "token_missing"
     TOKEN_MALFORMED = "token_malformed"
     TOKEN_UNKNOWN = "token_unknown"
+    SIGNATURE_INVALID = "signature_invalid"
+    KEY_REVOKED = "key_revoked"
     TOKEN_REVOKED = "token_revoked"
     TOKEN_DISABLED = "token_disabled"
     TOKEN_NOT_YET_VALID = "token_not_yet_valid"

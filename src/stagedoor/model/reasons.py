@@ -48,8 +48,8 @@ EXPLANATIONS: Final[Mapping[Reason, Explanation]] = MappingProxyType(
         ),
         Reason.TOKEN_MALFORMED: Explanation(
             _NOT_VALID,
-            "What came is not a token: 64 hexadecimal or 43 base64url characters. Look for a cut-off copy; nginx-rtmp cuts"
-            " the stream key at 255 characters.",
+            "What came is not a token: 64 hexadecimal or 43 base64url characters, or a signed one (JWT) of a known form. Look for"
+            " a cut-off copy; nginx-rtmp cuts the stream key at 255 characters.",
             False,
         ),
         Reason.TOKEN_UNKNOWN: Explanation(
@@ -57,7 +57,18 @@ EXPLANATIONS: Final[Mapping[Reason, Explanation]] = MappingProxyType(
             "No token of this system has that value. It may have been renewed, or be another system's.",
             False,
         ),
-        Reason.TOKEN_REVOKED: Explanation(_NOT_VALID, "The token was deleted. Make a new one.", False),
+        Reason.SIGNATURE_INVALID: Explanation(
+            _NOT_VALID,
+            "A signed token names a parent token, or a key, that did not sign it: it was changed, the key was another, or the"
+            " parent has been renewed since. The key of a child is the parent's text, not the bytes it stands for.",
+            False,
+        ),
+        Reason.KEY_REVOKED: Explanation(
+            _NOT_VALID, "The key that signed the token was revoked. Sign a new one with another key.", False
+        ),
+        Reason.TOKEN_REVOKED: Explanation(
+            _NOT_VALID, "The token, or the one that it was signed with, was deleted or revoked. Make a new one.", False
+        ),
         Reason.TOKEN_DISABLED: Explanation(_NOT_VALID, "The token is switched off; isActive switches it on.", True),
         Reason.TOKEN_NOT_YET_VALID: Explanation(
             _NOT_NOW,

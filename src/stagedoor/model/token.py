@@ -13,19 +13,30 @@ from stagedoor.model.ids import AccountId, TokenId
 
 
 class TokenKind(StrEnum):
-    """What a token is for. An `INTERNAL` one lets a program of our own watch one stream for a moment; no owner sees it."""
+    """What a token is for.
+
+    A `PLAYBACK` one is a token to watch that we signed. A `CHILD` was signed by somebody else, with a token of ours or with a
+    key that an account trusts (`ISSUER`: no token itself, but all that its tokens may be). An `INTERNAL` one lets a program of
+    our own watch one stream for a moment; no owner sees it.
+    """
 
     PUBLISH = "publish"
     SUBSCRIBE = "subscribe"
+    PLAYBACK = "playback"
+    ISSUER = "issuer"
+    CHILD = "child"
     INTERNAL = "internal"
 
 
 ACTION_OF: Final = {
     TokenKind.PUBLISH: Action.PUBLISH,
     TokenKind.SUBSCRIBE: Action.SUBSCRIBE,
+    TokenKind.PLAYBACK: Action.SUBSCRIBE,
+    TokenKind.ISSUER: Action.SUBSCRIBE,
+    TokenKind.CHILD: Action.SUBSCRIBE,
     TokenKind.INTERNAL: Action.SUBSCRIBE,
 }
-"""What a token of a kind is for."""
+"""What a token of a kind is for, where its terms do not say."""
 
 
 class TokenState(StrEnum):
@@ -34,6 +45,8 @@ class TokenState(StrEnum):
     ABSENT = "absent"
     MALFORMED = "malformed"
     UNKNOWN = "unknown"
+    BAD_SIGNATURE = "bad_signature"
+    KEY_REVOKED = "key_revoked"
     ACTIVE = "active"
     DISABLED = "disabled"
     REVOKED = "revoked"
@@ -67,6 +80,8 @@ class TokenTerms:
     """Everything the owner of a token may set. Times are whole seconds since the epoch, in UTC; empty means no limit.
 
     `shadow_until`: until then the token's conditions are tried out and refuse nothing. `subject`: whom the token speaks for.
+    `actions`: what it is for, where its kind does not tell. `groups`: streams that are named elsewhere, under the group's id.
+    `longest_seconds`: so long after it was made, a token that was signed with this one is good at most. `viewer_data`: what its owner wants to find again, beside `tracking_id`.
     `not_understood`: names of settings that a newer version kept and this one does not know.
     """
 
@@ -97,6 +112,10 @@ class TokenTerms:
     shadow_until: int | None = None
     origin_cluster: str = ""
     tracking_id: str | None = None
+    viewer_data: str = ""
+    actions: tuple[Action, ...] = ()
+    groups: tuple[str, ...] = ()
+    longest_seconds: int | None = None
     publishing: PublishOptions = field(default_factory=PublishOptions)
     not_understood: tuple[str, ...] = ()
 
@@ -111,6 +130,7 @@ class TokenRecord:
     """A token as it is kept. `digest` finds it and `sealed` is its value, readable only with the keyring.
 
     `revoked_at` (seconds since the epoch) is the tombstone: a revoked token is never deleted and never comes back.
+    `parent`: the token, or the key, that a child was signed with. `key_id`: the key that we signed it with, 0 for none.
     """
 
     id: TokenId
@@ -121,6 +141,8 @@ class TokenRecord:
     sealed: bytes
     added_on: int
     revoked_at: int | None = None
+    parent: TokenId | None = None
+    key_id: int = 0
 
     @property
     def state(self) -> TokenState:
@@ -134,7 +156,10 @@ class TokenRecord:
 class VerifiedToken:
     """A token whose bytes are ours: what it grants and under which conditions. Whether it still stands is `Standing`.
 
-    `internal`: it is a program's of our own. The rest of what follows `caveats` is told by them, and said once so that no
+    `internal`: it is a program's of our own. `above`: those that it was signed with, nearest first; what they ask is asked of
+    it too. `child` tells it from others with the same id: a child is known by its parent's until it has to be counted, which
+    `unkept` says. `former`: the digest of the value that was shown, where it has been replaced by another one since.
+    The rest of what follows `caveats` is told by them, and said once so that no
     decision has to look: `sets_countries`, a list of its own goes before everyone else's; `counts`, its sessions have to be
     known, to be counted or ended; `binds`, it is bound by use; `outlived`, a session may run on when the token's time is over.
     """
@@ -150,3 +175,8 @@ class VerifiedToken:
     binds: bool = False
     outlived: bool = False
     internal: bool = False
+    above: tuple["VerifiedToken", ...] = ()
+    child: str = ""
+    unkept: bool = False
+    former: bytes = b""
+    longest_seconds: int | None = None

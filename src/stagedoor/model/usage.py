@@ -25,7 +25,8 @@ class Usage(NamedTuple):
     `bound`: the networks a token is bound to and since when, oldest first. `rebinds`: instants of the last ones. `watched_seconds` and `bytes` count sessions that ended, and
     of open ones what the engine told. `last_address`, `last_at`: of the newest session, while it is open `last_at` is
     None. `open_since`: when the token's own open sessions began. `sessions`: those open that its limit counts, of the token or of
-    its subject, oldest first. `own`: the one among them that the access continues.
+    its subject, oldest first. `own`: the one among them that the access continues. `above`: the same of the tokens that this one
+    was signed with, in their order.
     """
 
     bound: Mapping[Network, float] = MappingProxyType({})
@@ -38,6 +39,7 @@ class Usage(NamedTuple):
     open_since: tuple[float, ...] = ()
     sessions: tuple[Session, ...] = ()
     own: Session | None = None
+    above: tuple["Usage", ...] = ()
 
 
 UNUSED: Final = Usage()
@@ -47,7 +49,8 @@ class Effects(NamedTuple):
     """What an admission changes.
 
     `bind`: a network that the token is bound to from now on; `unbind`: those that it takes the place of. `ends`: sessions, by
-    id, that are to end, and when. `starts`: a new session begins. `resumes`: one goes on that was taken for gone.
+    id, that are to end, and when. `starts`: a new session begins. `resumes`: one goes on that was taken for gone. `above`: what
+    changes for the tokens that this one was signed with.
     """
 
     bind: Network | None = None
@@ -55,3 +58,4 @@ class Effects(NamedTuple):
     ends: tuple[tuple[int, float], ...] = ()
     starts: bool = False
     resumes: bool = False
+    above: tuple["Effects", ...] = ()

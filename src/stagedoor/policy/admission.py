@@ -21,6 +21,8 @@ ENDING: Final = frozenset(
     {
         Reason.ACCOUNT_DISABLED,
         Reason.TOKEN_UNKNOWN,
+        Reason.SIGNATURE_INVALID,
+        Reason.KEY_REVOKED,
         Reason.TOKEN_REVOKED,
         Reason.TOKEN_EXPIRED,
         Reason.TOKEN_OUTSIDE_HOURS,
@@ -31,7 +33,7 @@ ENDING: Final = frozenset(
         Reason.BYTES_SPENT,
     }
 )
-"""What ends a session that runs. A token that is unknown now was renewed."""
+"""What ends a session that runs. A token that is unknown now was renewed, or the one that it was signed with was."""
 
 
 def admit(token: VerifiedToken, access: Access, standing: Standing, now: float) -> tuple[Decision, Effects]:
@@ -39,14 +41,22 @@ def admit(token: VerifiedToken, access: Access, standing: Standing, now: float) 
     decision = decide(token, access, standing, now)
     if not decision.allowed or (access.action is Action.SUBSCRIBE and not standing.secured):
         return decision, NOTHING
-    usage = standing.usage
+    above = tuple(
+        _effects(each, access, standing, usage, now)
+        for each, usage in zip(token.above, standing.usage.above, strict=False)
+    )
+    return decision, _effects(token, access, standing, standing.usage, now)._replace(above=above)
+
+
+def _effects(token: VerifiedToken, access: Access, standing: Standing, usage: Usage, now: float) -> Effects:
+    """Tell what an admission changes for one token, of which `usage` is."""
     effects = Effects(starts=usage.own is None)
     for caveat in token.caveats:
         condition = caveat.condition if isinstance(caveat, Tried) else caveat
         # A limit that is tried out ends nobody's session; addresses are bound, to see what that would refuse.
         if isinstance(condition, BoundAddresses) or not in_shadow(caveat, standing, now):
             effects = _after(condition, access, usage, now, effects)
-    return decision, effects
+    return effects
 
 
 def ends(token: VerifiedToken | None, access: Access, standing: Standing, now: float) -> Reason | None:

@@ -20,6 +20,8 @@ CREDENTIAL: Final = frozenset(
         Reason.TOKEN_MISSING,
         Reason.TOKEN_MALFORMED,
         Reason.TOKEN_UNKNOWN,
+        Reason.SIGNATURE_INVALID,
+        Reason.KEY_REVOKED,
         Reason.TOKEN_REVOKED,
         Reason.TOKEN_DISABLED,
         Reason.ACCOUNT_DISABLED,

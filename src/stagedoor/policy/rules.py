@@ -11,6 +11,7 @@ from stagedoor.model.access import Access, Action
 from stagedoor.model.caveats import Caveat, Countries, Tried
 from stagedoor.model.decision import Reason, Standing
 from stagedoor.model.token import TokenState, VerifiedToken
+from stagedoor.model.usage import UNUSED
 from stagedoor.policy.caveats import judge
 
 
@@ -37,11 +38,14 @@ _NO_TOKEN: Final = {
     TokenState.ABSENT: (Rule.TOKEN_SHOWN, Reason.TOKEN_MISSING, None),
     TokenState.MALFORMED: (Rule.TOKEN_SHOWN, Reason.TOKEN_MALFORMED, None),
     TokenState.UNKNOWN: (Rule.TOKEN_SHOWN, Reason.TOKEN_UNKNOWN, None),
+    TokenState.BAD_SIGNATURE: (Rule.TOKEN_SHOWN, Reason.SIGNATURE_INVALID, None),
+    TokenState.KEY_REVOKED: (Rule.TOKEN_SHOWN, Reason.KEY_REVOKED, None),
 }
 _STANDS: Final = {
     TokenState.ACTIVE: (Rule.TOKEN_STANDS, None, None),
     TokenState.DISABLED: (Rule.TOKEN_STANDS, Reason.TOKEN_DISABLED, None),
     TokenState.REVOKED: (Rule.TOKEN_STANDS, Reason.TOKEN_REVOKED, None),
+    TokenState.KEY_REVOKED: (Rule.TOKEN_STANDS, Reason.KEY_REVOKED, None),
 }
 # Made once: every decision walks past most of these.
 _SUBSCRIBE: Final = Action.SUBSCRIBE
@@ -65,7 +69,9 @@ _VIEWER_CAVEAT: Final = Rule.VIEWER_CAVEAT
 _ACCOUNT_COUNTRIES: Final = Rule.ACCOUNT_COUNTRIES
 
 
-def examine(token: VerifiedToken | None, access: Access, standing: Standing, now: float) -> Iterator[Step]:
+def examine(  # noqa: C901  one walk, whose order can be read
+    token: VerifiedToken | None, access: Access, standing: Standing, now: float
+) -> Iterator[Step]:
     """Yield every rule in order, with its verdict at `now` (seconds since the epoch).
 
     The first step with a reason decides. A walk without one allows: it ends with all rules looked at.
@@ -102,6 +108,19 @@ def examine(token: VerifiedToken | None, access: Access, standing: Standing, now
         yield _lifetime(token, account.longest_lifetime_seconds, standing, now)
     for caveat in token.caveats:
         yield _TOKEN_CAVEAT, judge(caveat, access, standing, now), caveat
+    if token.above:
+        yield from _above(token.above, access, standing, now)
+
+
+def _above(above: tuple[VerifiedToken, ...], access: Access, standing: Standing, now: float) -> Iterator[Step]:
+    """Judge by what the tokens ask that one was signed with, each by its own use."""
+    used = standing.usage.above
+    for place, token in enumerate(above):
+        yield _STREAM if token.grant.covers(access.stream.name) else _NO_STREAM
+        yield _ACTION if access.action in token.grant.actions else _NO_ACTION
+        of_it = standing._replace(usage=used[place] if place < len(used) else UNUSED)
+        for caveat in token.caveats:
+            yield _TOKEN_CAVEAT, judge(caveat, access, of_it, now), caveat
 
 
 def _is_countries(caveat: Caveat) -> bool:

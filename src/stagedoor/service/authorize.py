@@ -5,6 +5,7 @@ applied in between. Cold, it asks the store once. When the store does not answer
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from stagedoor.model.access import Access, Action, Protocol
@@ -17,6 +18,7 @@ from stagedoor.model.session import NO_TOKEN, SessionStart, session_id
 from stagedoor.model.token import TokenState, VerifiedToken
 from stagedoor.model.usage import Effects, Session, Usage
 from stagedoor.policy import admit, decide, decide_internal, ends
+from stagedoor.service.children import Children
 from stagedoor.service.engines import control_secret
 from stagedoor.service.ports import (
     AccessEvent,
@@ -33,6 +35,7 @@ from stagedoor.service.standing import NO_PUBLISHERS, standing
 from stagedoor.service.viewers import HlsViewers
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import parse_opaque
+from stagedoor.tokens.signed import MAX_SIGNED, looks_signed
 
 _log = logging.getLogger(__name__)
 
@@ -105,6 +108,7 @@ class Authorizer:
         access_log: AccessLog,
         sessions: Sessions,
         countries: CountryLookup,
+        children: Children,
     ) -> None:
         """Take the collaborators; nothing is read yet."""
         self._view = view
@@ -114,6 +118,7 @@ class Authorizer:
         self._sessions = sessions
         self._country = countries.country
         self._viewers = HlsViewers()
+        self._children = children
         self.behind = view.behind
         self.catch_up = view.catch_up
 
@@ -136,6 +141,10 @@ class Authorizer:
                 await self._view.catch_up()
             found = self._look(engine, attempt)
             if found is None:
+                found = await self._read(engine, attempt)
+            if isinstance(found, _Claim) and found.token.unkept:
+                # What counts has to have an id to be counted under; from now on it has.
+                await self._children.keep(attempt.unverified_token)
                 found = await self._read(engine, attempt)
             return found if isinstance(found, Decision) else await self._claim(engine, attempt, found)
         except Unavailable:
@@ -161,9 +170,9 @@ class Authorizer:
             account = engine.account
         facts, publishers = _ABSENT, NO_PUBLISHERS
         if token_text:
-            value = parse_opaque(token_text)
-            known = view.token(self._digest(value)) if value is not None else _MALFORMED
-            if known is None:
+            digest = shown_digest(self._digest, token_text)
+            known = view.token(digest) if digest is not None else _MALFORMED
+            if known is None or (known.token is not None and known.token.unkept):
                 return None
             facts = known
         if access.action is _SUBSCRIBE:
@@ -183,20 +192,22 @@ class Authorizer:
         Raises: Unavailable, also when writes come faster than they can be read.
         """
         stream, token_text = attempt.access.stream, attempt.unverified_token
-        value = parse_opaque(token_text) if token_text else None
         account = stream.account or engine.account
-        digest = self._digest(value) if value is not None else None
+        digest = shown_digest(self._digest, token_text) if token_text else None
+        asked = self._children.ask(token_text) if digest is not None and looks_signed(token_text) else None
         watching = attempt.access.action is _SUBSCRIBE
         view = self._view
         for _ in range(_MOST_READS):
-            facts, publishers, revision = await view.load(digest, account, stream.name, with_publishers=watching)
+            facts, publishers, revision = await view.load(
+                digest, account, stream.name, with_publishers=watching, asked=asked
+            )
             if view.behind():
                 await view.catch_up()
             if revision >= view.revision:
                 break
         else:
             raise Unavailable("the database changes faster than it can be read")
-        if value is None:
+        if digest is None:
             facts = _MALFORMED if token_text else _ABSENT
         return self._decide(engine, attempt, account, facts, publishers, revision)
 
@@ -219,7 +230,8 @@ class Authorizer:
         policy = self._view.account(stream.account)
         trusted = engine.address_trust is not _UNTRUSTED
         stands = standing(facts, publishers, account=policy, revision=revision, now=now, address_trusted=trusted)
-        if stands.viewer_caveats or policy.countries is not None or (token is not None and token.sets_countries):
+        asks = token is not None and (token.sets_countries or token.above)
+        if asks or stands.viewer_caveats or policy.countries is not None:
             stands = stands._replace(country=self._country(access.client_ip))
         if attempt.running and (token is None or not token.counts):
             self._sessions.saw(engine.id, attempt.session)
@@ -249,7 +261,7 @@ class Authorizer:
             sessions_told=tells_sessions(engine, protocol),
             bytes_told=tells_bytes(engine, protocol),
         )
-        viewer = (token.id, access.stream.name, access.client_ip)
+        viewer = (token.id, token.child, access.stream.name, access.client_ip)
         if protocol is _HLS:
             running, confirmed = self._viewers.running(viewer, now)
             stands = stands._replace(running=running)
@@ -287,7 +299,7 @@ class Authorizer:
         """Judge the request of an HLS viewer who is counted already."""
         decision = decide(token, access, stands._replace(usage=Usage(own=Session(0, now))), now)
         if decision.reason in ALLOWING:
-            self._viewers.saw((token.id, access.stream.name, access.client_ip), now)
+            self._viewers.saw((token.id, token.child, access.stream.name, access.client_ip), now)
         return self._told(engine, attempt, access, token, decision, now)
 
     async def _claim(self, engine: Engine, attempt: Attempt, claim: _Claim) -> Decision:
@@ -306,10 +318,15 @@ class Authorizer:
                 return admit(token, access, stands._replace(usage=usage, running=usage.own is not None), at)
             # What runs was let in. One that we took for gone is back: no new start, where there still is room for it.
             decision = _go_on(token, access, stands._replace(usage=usage, running=True), at)
-            return decision, Effects(resumes=usage.own is None)
+            return decision, Effects(
+                resumes=usage.own is None, above=tuple(Effects(resumes=each.own is None) for each in usage.above)
+            )
 
         told = stands.sessions_told
-        admission = Admission(start, counted_per(token), token.binds, told, attempt.running, judge)
+        above = tuple(
+            (session_start(engine, attempt, access, each, now, viewer=token), counted_per(each)) for each in token.above
+        )
+        admission = Admission(start, counted_per(token), token.binds, told, attempt.running, judge, above)
         decision = await self._sessions.admit(admission)
         if decision.reason in ALLOWING and self._view.behind():
             # Security: a write was announced meanwhile. Look again, so that no answer is older than a write that has returned.
@@ -323,7 +340,7 @@ class Authorizer:
                     await self._sessions.ended(engine.id, start.session)
                 return again
         if access.protocol is _HLS and decision.reason in ALLOWING:
-            self._viewers.confirmed((token.id, access.stream.name, access.client_ip), now)
+            self._viewers.confirmed((token.id, token.child, access.stream.name, access.client_ip), now)
         return self._told(engine, attempt, access, token, decision, now)
 
     def _begin(self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken, now: float) -> None:
@@ -353,6 +370,8 @@ class Authorizer:
             token_id = token.id if token is not None else None
             seen = (now, decision, access.action, access, access.client_ip, token_id, engine.name, attempt.session)
             self._record(_new(AccessEvent, seen))
+            if token is not None and token.former and reason in ALLOWING:
+                self._sessions.used_former(token.former)
             if decision.shadowed is not None:
                 self._sessions.shadowed(access.stream.account, token_id, decision.shadowed)
         return decision
@@ -385,6 +404,16 @@ class Authorizer:
         return self.note(engine, notice)
 
 
+def shown_digest(digest: Callable[[bytes], bytes], text: str) -> bytes | None:
+    """Return what a token is found by; None for a text that is none. A signed one is found by its text."""
+    value = parse_opaque(text)
+    if value is None:
+        if not looks_signed(text) or len(text) > MAX_SIGNED:
+            return None
+        value = text.encode(errors="replace")
+    return digest(value)
+
+
 def counted_per(token: VerifiedToken) -> Per:
     """Tell whose sessions a token's limits count."""
     for caveat in token.caveats:
@@ -395,12 +424,21 @@ def counted_per(token: VerifiedToken) -> Per:
 
 
 def session_start(
-    engine: Engine | None, attempt: Attempt, access: Access, token: VerifiedToken | None, at: float
+    engine: Engine | None,
+    attempt: Attempt,
+    access: Access,
+    token: VerifiedToken | None,
+    at: float,
+    viewer: VerifiedToken | None = None,
 ) -> SessionStart:
-    """Return the session that `attempt` would begin, or goes on with. An HLS viewer has no id: its address stands for it."""
+    """Return the session that `attempt` would begin, or goes on with, as it counts for `token`.
+
+    An HLS viewer has no id: its address stands for it, and the token that it shows, which is `viewer` where that is another one.
+    """
     session = attempt.session
     if access.protocol is _HLS:
-        whose = f"{token.id} {access.stream.name}" if token is not None else f"{NO_TOKEN} {access.stream}"
+        shown = viewer or token
+        whose = f"{shown.id}{shown.child} {access.stream.name}" if shown is not None else f"{NO_TOKEN} {access.stream}"
         session = f"{whose} {access.client_ip}"
     return SessionStart(
         access.stream.account,

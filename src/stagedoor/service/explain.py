@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 
+from stagedoor.model.access import Access
 from stagedoor.model.account import OPEN
 from stagedoor.model.decision import Decision
 from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.ids import TokenId
-from stagedoor.model.token import TokenState
+from stagedoor.model.token import TokenState, VerifiedToken
+from stagedoor.model.usage import UNUSED, Usage
 from stagedoor.policy import Finding, explain, internally
-from stagedoor.service.authorize import Attempt, counted_per, session_start
+from stagedoor.service.authorize import Attempt, counted_per, session_start, shown_digest
+from stagedoor.service.children import Children
 from stagedoor.service.ports import CountryLookup, FactSource, SessionStore, TokenFacts
 from stagedoor.service.standing import publishers_of, standing, token_facts
 from stagedoor.tokens.keyring import Keyring
-from stagedoor.tokens.opaque import parse_opaque
+from stagedoor.tokens.signed import looks_signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,20 @@ class Explainer:
     """Explains accesses. Nothing is recorded, and nothing is counted against a token."""
 
     def __init__(
-        self, *, source: FactSource, sessions: SessionStore, keyring: Keyring, countries: CountryLookup
+        self,
+        *,
+        source: FactSource,
+        sessions: SessionStore,
+        keyring: Keyring,
+        countries: CountryLookup,
+        children: Children,
     ) -> None:
         """Take the collaborators."""
         self._source = source
         self._sessions = sessions
         self._keyring = keyring
         self._countries = countries
+        self._children = children
 
     async def explain(self, attempt: Attempt, at: float, engine: Engine | None = None) -> Explained:
         """Explain `attempt`, whose path names the account, at `at`, in seconds since the epoch.
@@ -44,10 +54,13 @@ class Explainer:
         Raises: Unavailable when the store does not answer.
         """
         access, text = attempt.access, attempt.unverified_token
-        value = parse_opaque(text) if text else None
-        digest = self._keyring.digest(value) if value is not None else None
-        read = await self._source.facts(digest, access.stream.account, access.stream.name, with_publishers=True)
-        if digest is not None:
+        digest = shown_digest(self._keyring.digest, text) if text else None
+        asked = self._children.ask(text) if digest is not None and looks_signed(text) else None
+        account, name = access.stream
+        read = await self._source.facts(digest, account, name, with_publishers=True, asked=asked)
+        if asked is not None and read.record is None:
+            facts = self._children.facts(read, asked)
+        elif digest is not None:
             facts = token_facts(read)
         else:
             facts = TokenFacts(None, TokenState.MALFORMED if text else TokenState.ABSENT)
@@ -70,8 +83,20 @@ class Explainer:
                 bytes_told=tells_bytes(engine, access.protocol),
             )
         if token is not None and (token.counts or token.binds):
-            start = session_start(engine, attempt, access, token, at)
-            usage = await self._sessions.usage(start, counted_per(token))
+            usage = await self._usage(engine, attempt, access, token, at)
             stands = stands._replace(usage=usage, running=attempt.running or usage.own is not None)
         decision, findings = explain(token, access, stands, at, runs=attempt.running)
         return Explained(decision, findings, token.id if token is not None else None)
+
+    async def _usage(
+        self, engine: Engine | None, attempt: Attempt, access: Access, token: VerifiedToken, at: float
+    ) -> Usage:
+        """Return what was used of a token, and of those that it was signed with."""
+        of_each = []
+        for each in (token, *token.above):
+            if each.above and each.id == token.above[-1].id:
+                of_each.append(UNUSED)  # what has no id yet was never let in
+                continue
+            start = session_start(engine, attempt, access, each, at, viewer=token)
+            of_each.append(await self._sessions.usage(start, counted_per(each)))
+        return of_each[0]._replace(above=tuple(of_each[1:]))

@@ -15,17 +15,22 @@ from stagedoor.model.engine import Engine, tells_bytes
 from stagedoor.model.errors import NotFound, Unavailable
 from stagedoor.model.ids import StreamId
 from stagedoor.model.session import NO_TOKEN, OpenSession
+from stagedoor.model.token import TokenKind, TokenState
 from stagedoor.model.usage import UNUSED
 from stagedoor.policy import ends
 from stagedoor.service.authorize import counted_per
+from stagedoor.service.children import Children
 from stagedoor.service.controls import Controls
-from stagedoor.service.ports import Clock, SessionStore, TokenStore, View
+from stagedoor.service.ports import Clock, SessionStore, TokenFacts, TokenStore, View
 from stagedoor.tokens.verify import verified
 
 _log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS: Final = 5.0
 """How often engines are asked what runs: a limit or a revocation ends a session after so long at most."""
+
+_GONE: Final = {TokenState.BAD_SIGNATURE: Reason.SIGNATURE_INVALID, TokenState.KEY_REVOKED: Reason.KEY_REVOKED}
+"""Why a session is to end whose token is verified no longer."""
 
 _YOUNG_SECONDS: Final = 10.0
 """A session that was admitted so shortly ago may not be listed yet."""
@@ -52,6 +57,7 @@ class Keeper:
         controls: Controls,
         clock: Clock,
         may_work: Callable[[], bool],
+        children: Children,
     ) -> None:
         """Take the collaborators. `may_work`: of all processes that share the engines, one does the work."""
         self._view = view
@@ -62,6 +68,7 @@ class Keeper:
         self._away: set[str] = set()
         self._clock = clock
         self._may_work = may_work
+        self._children = children
 
     async def run(self) -> None:
         """Look after all engines again and again, until cancelled."""
@@ -130,12 +137,17 @@ class Keeper:
             record = await self._tokens.find_token(start.token_id)
         except NotFound:
             return Reason.TOKEN_UNKNOWN
-        token = verified(record)
+        facts = TokenFacts(verified(record), record.state)
+        if record.kind is TokenKind.CHILD:
+            facts = await self._children.facts_of(record)
+        token = facts.token
+        if token is None:
+            return _GONE.get(facts.state, Reason.TOKEN_UNKNOWN)
         usage = UNUSED
         if token.counts:
             usage = await self._sessions.usage(start._replace(at=now), counted_per(token))
         policy = self._view.account(start.account)
         access = Access(start.action, StreamId(start.account, start.stream), start.protocol, start.client_ip)
         # It was let in with this token, so it is the token that is judged, whatever the stream asks of others by now.
-        stands = Standing(record.state, policy, True, (), self._view.revision, running=True, usage=usage)
+        stands = Standing(facts.state, policy, True, (), self._view.revision, running=True, usage=usage)
         return ends(token, access, stands, now)

@@ -77,12 +77,50 @@ class Signer(Protocol):
         """
 
 
+class Former(NamedTuple):
+    """A value that a token had before it was rotated: good until `until` (seconds since the epoch)."""
+
+    digest: bytes
+    sealed: bytes
+    until: int
+
+
+class Parentage(NamedTuple):
+    """What is known of the token, or the key, that others were signed with, and of those that were asked about.
+
+    `record` is None when there is none. `kept`: the ids under which they are counted, by digest, and the networks that they are
+    bound to, by id; `bound` are the parent's own. `revoked`: since when some are refused, by what they are named by
+    (`ChildName`). `former`: values that the parent had before.
+    """
+
+    record: TokenRecord | None
+    bound: Mapping[Network, float] = MappingProxyType({})
+    kept: Mapping[bytes, tuple[TokenId, Mapping[Network, float]]] = MappingProxyType({})
+    revoked: Mapping[str, int] = MappingProxyType({})
+    former: tuple[Former, ...] = ()
+
+
+class Asked(NamedTuple):
+    """A signed token that was shown, as far as the store has to know: what it names, unverified.
+
+    `parent`: the id of the token, or the digest of the key, that it says it is signed with; None where it cannot be read.
+    `digests` find those of its levels that are counted, `names` those that are revoked. `unverified` is for who verifies it.
+    """
+
+    parent: TokenId | bytes | None
+    digests: tuple[bytes, ...]
+    names: tuple[str, ...]
+    unverified: object
+
+
 class Facts(NamedTuple):
     """What one read of the store says of a token and of a stream.
 
     `record` is None when no token has the digest; `bound` are the networks it is bound to. `publishers` are the publish
     tokens, revoked ones left out, that may cover the stream (exact name equal, or any regular expression); `live` are those it
-    is being published with. `revision` numbers the state that was read.
+    is being published with. `revision` numbers the state that was read. `parentage`: that of a token that others signed.
+    `former_until`: the digest is of a value that the token had before, and that is good until then. `shown`: the digest that was asked for. `groups`: the streams in
+    the groups that the token names. `key_revoked`: the key that we signed it with is.
     """
 
     record: TokenRecord | None
@@ -91,15 +129,23 @@ class Facts(NamedTuple):
     revision: int
     live: tuple[TokenRecord, ...] = ()
     bound: Mapping[Network, float] = MappingProxyType({})
+    parentage: Parentage | None = None
+    former_until: int | None = None
+    groups: tuple[str, ...] = ()
+    key_revoked: bool = False
+    shown: bytes = b""
 
 
 class FactSource(Protocol):
     """The cold side of a decision."""
 
-    async def facts(self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool) -> Facts:
+    async def facts(
+        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool, asked: Asked | None = None
+    ) -> Facts:
         """Read the token with `digest` and, if asked, the publishers of stream `name`, in one statement.
 
-        The stream is of `account`, or where that is empty of the token's account.
+        The stream is of `account`, or where that is empty of the token's account. No token of ours having that digest, also
+        read what is known of the parent that `asked` names; what is read of that is no older than `revision`.
 
         Raises: Unavailable when the store does not answer.
         """
@@ -160,20 +206,63 @@ class NewToken:
     digest: bytes
     seal: Callable[[TokenId], bytes]
     added_on: int
+    key_id: int = 0
     idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewChild:
+    """A token that others signed, about to be counted under an id of its own."""
+
+    account: AccountId
+    parent: TokenId
+    terms: TokenTerms
+    digest: bytes
+    seal: Callable[[TokenId], bytes]
+    added_on: int
+
+
+class ChildStore(Protocol):
+    """Tokens that others signed with one of ours, or with a key that an account trusts."""
+
+    async def keep_children(self, children: Sequence[NewChild]) -> None:
+        """Give tokens ids of their own, under which they are counted. One that has one keeps it."""
+
+    async def revoke_child(self, account: AccountId, parent: TokenId, child: str, at: int) -> None:
+        """Refuse from now on what has that name (`child_names` of tokens/signed.py), whatever it was signed with.
+
+        Raises: NotFound when the account has no such parent.
+        """
+
+    async def revoked_children(self, account: AccountId, parent: TokenId) -> Mapping[str, int]:
+        """Return what is refused, and since when.
+
+        Raises: NotFound.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenChange:
     """What to change in a token: new terms, made from those in force inside the transaction, and maybe a new value.
 
-    `at`: when, in seconds since the epoch.
+    `at`: when, in seconds since the epoch. `former` makes of the token what is kept of the value that it had, which stays good
+    for a while; without it that one, and those before it, are dead.
     """
 
     at: float
     terms: Callable[[TokenTerms], TokenTerms] | None = None
     digest: bytes | None = None
     sealed: bytes | None = None
+    former: Callable[[TokenRecord], Former] | None = None
+
+
+class FormerUse(NamedTuple):
+    """A value that a token had before, how often it was let in since, and when last. Instants in seconds since the epoch."""
+
+    replaced_at: int
+    until: int
+    uses: int
+    last_used_at: float | None
 
 
 IDEMPOTENCY_SECONDS: Final = 24 * 3600
@@ -254,6 +343,15 @@ class TokenStore(Protocol):
 
     async def revoke_token(self, account: AccountId, kind: TokenKind, token_id: TokenId, at: int) -> None:
         """Put the tombstone `at` (seconds since the epoch).
+
+        Raises: NotFound.
+        """
+
+    async def former_uses(self, token_id: TokenId) -> Sequence[FormerUse]:
+        """Return what is known of the values that a token had before and that were not ended, newest first."""
+
+    async def end_former(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> None:
+        """Refuse from now on all values that a token had before.
 
         Raises: NotFound.
         """
@@ -382,7 +480,8 @@ class Admission(NamedTuple):
     `judge` is called inside the transaction with the usage so far; it returns the decision and what to write down.
     `binds`: it may bind the token to a network, which everyone has to be told of.
     `told`: we will learn when the session ends; otherwise its start is counted, and no session is kept. `running`: the engine
-    says that the session runs, so it is not gone however long nothing was heard of it.
+    says that the session runs, so it is not gone however long nothing was heard of it. `above`: the same session as it counts
+    for the tokens that this one was signed with, in their order.
     """
 
     start: SessionStart
@@ -391,6 +490,7 @@ class Admission(NamedTuple):
     told: bool
     running: bool
     judge: Callable[[Usage], tuple[Decision, Effects]]
+    above: tuple[tuple[SessionStart, Per], ...] = ()
 
 
 class Shadowed(NamedTuple):
@@ -434,6 +534,9 @@ class SessionStore(Protocol):
 
     async def forget_sessions(self, before: float) -> None:
         """Delete what is kept of sessions that ended before an instant."""
+
+    async def count_former(self, counts: Mapping[bytes, int], at: float) -> None:
+        """Add to the counts of how often values were used, by digest, that their tokens had before."""
 
     async def count_shadowed(self, counts: Mapping[Shadowed, int], at: float) -> None:
         """Add to the counts of what shadow mode let through."""
@@ -484,12 +587,14 @@ class PlaceLookup(CountryLookup, Protocol):
 class TokenFacts(NamedTuple):
     """A token as the view holds it: what it grants, and whether it stands. `token` is None when there is none.
 
-    `usage` holds the networks it is bound to, and nothing else.
+    `usage` holds the networks it is bound to, and nothing else. `depends`: digests of others; a change of one of them is one of
+    this token.
     """
 
     token: VerifiedToken | None
     state: TokenState
     usage: Usage = UNUSED
+    depends: tuple[bytes, ...] = ()
 
 
 class Publisher(NamedTuple):
@@ -542,7 +647,7 @@ class View(Protocol):
         """Return who covers a stream; None when the store has to be asked."""
 
     async def load(
-        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool
+        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool, asked: Asked | None = None
     ) -> tuple[TokenFacts, Publishers, int]:
         """Ask the store, keep the answer while that is safe, and return it with the revision it was read at.
 

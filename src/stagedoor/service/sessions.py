@@ -45,6 +45,7 @@ class Sessions:
         self._last: dict[TokenId, int] = {}
         self._seen: dict[EngineId, dict[str, int]] = {}
         self._shadowed: dict[Shadowed, int] = {}
+        self._former: dict[bytes, int] = {}
         self._flushing = asyncio.Lock()
         self.admit = store.admit
         self.usage = store.usage
@@ -85,6 +86,10 @@ class Sessions:
         what = Shadowed(account, token_id or TokenId(0), reason)
         self._shadowed[what] = self._shadowed.get(what, 0) + 1
 
+    def used_former(self, digest: bytes) -> None:
+        """Count that a value was let in that its token had before."""
+        self._former[digest] = self._former.get(digest, 0) + 1
+
     async def ended(self, engine: EngineId, session: str, action: Action | None = None) -> None:
         """End what is open of an engine's session.
 
@@ -113,6 +118,10 @@ class Sessions:
             while self._seen:
                 # If this fails they are lost: the engine tells of a session that lives again and again.
                 await self._store.saw_sessions(*self._seen.popitem(), self._clock())
+            if self._former:
+                # If this fails they are lost: a count of what is on its way out stops nobody.
+                former, self._former = self._former, {}
+                await self._store.count_former(former, self._clock())
             if self._shadowed:
                 counts, self._shadowed = self._shadowed, {}
                 try:

@@ -1,9 +1,10 @@
 """How things stand: from what the store says to what policy judges."""
 
+from dataclasses import replace
 from typing import Final
 
 from stagedoor.model.account import AccountPolicy
-from stagedoor.model.caveats import Caveat
+from stagedoor.model.caveats import Caveat, ExpiresAt
 from stagedoor.model.decision import Standing
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState
 from stagedoor.model.usage import UNUSED, Usage
@@ -23,7 +24,14 @@ def token_facts(read: Facts) -> TokenFacts:
     record = read.record
     if record is None:
         return _UNKNOWN
-    return TokenFacts(verified(record), record.state, Usage(bound=read.bound) if read.bound else UNUSED)
+    token = verified(record, read.groups)
+    if read.former_until is not None:
+        # What was shown is the value that the token had before it was rotated.
+        token = replace(token, caveats=(*token.caveats, ExpiresAt(read.former_until)), former=read.shown)
+    state = TokenState.KEY_REVOKED if read.key_revoked and record.revoked_at is None else record.state
+    # A change of the token is told of by the digest of the value it has now.
+    depends = (record.digest,) if read.former_until is not None else ()
+    return TokenFacts(token, state, Usage(bound=read.bound) if read.bound else UNUSED, depends)
 
 
 def publishers_of(read: Facts, name: str) -> Publishers:

@@ -15,6 +15,8 @@ from stagedoor.service.clusters import ClusterNames, check_cluster
 from stagedoor.service.ports import (
     Clock,
     FilterBy,
+    Former,
+    FormerUse,
     Idempotency,
     NewToken,
     Page,
@@ -27,12 +29,16 @@ from stagedoor.service.terms import check_lifetime, check_shadow, check_terms
 from stagedoor.service.unsure import Request, Unsure
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import new_token, parse_opaque
+from stagedoor.tokens.sealed import former_at, sealed_at
 from stagedoor.tokens.srt import srt_passphrase
 
 EVERY_STREAM: Final = ".*"
 """The regular expression of a token that may use any stream name."""
 
 MAX_IDEMPOTENCY_KEY: Final = 255
+
+MOST_OVERLAP_SECONDS: Final = 90 * 86400
+"""How long a value may be good beside the one that took its place."""
 
 _NAME_LENGTH: Final = 10
 _NAME_LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -111,7 +117,7 @@ class TokenAdmin:
                     kind=kind,
                     terms=terms,
                     digest=self._digest(secret),
-                    seal=lambda token_id: self._keyring.seal(secret, _place(token_id)),
+                    seal=lambda token_id: self._keyring.seal(secret, sealed_at(token_id)),
                     added_on=now,
                     idempotency=_idempotency(request),
                 )
@@ -198,11 +204,51 @@ class TokenAdmin:
         digest = sealed = None
         if renew:
             secret = new_token()
-            digest, sealed = self._digest(secret), self._keyring.seal(secret, _place(token_id))
+            digest, sealed = self._digest(secret), self._keyring.seal(secret, sealed_at(token_id))
         record = await self._store.change_token(
             account, kind, token_id, TokenChange(at=self._clock(), terms=checked, digest=digest, sealed=sealed)
         )
         return self._opened(record, await self._policy(account))
+
+    async def rotate(self, account: AccountId, kind: TokenKind, token_id: TokenId, overlap_seconds: int) -> IssuedToken:
+        """Give the token a new value, with the old one good for `overlap_seconds` yet. What was used of it stays counted.
+
+        Raises: NotFound; InvalidInput for an overlap of more than 90 days.
+        """
+        if not 0 <= overlap_seconds <= MOST_OVERLAP_SECONDS:
+            raise InvalidInput(
+                f"the overlap goes from 0 to {MOST_OVERLAP_SECONDS} seconds (90 days)", field="overlapSeconds"
+            )
+        secret = new_token()
+        now = int(self._clock())
+
+        def former(old: TokenRecord) -> Former:
+            value = self._keyring.unseal(old.sealed, sealed_at(token_id))
+            return Former(old.digest, self._keyring.seal(value, former_at(old.digest)), now + overlap_seconds)
+
+        change = TokenChange(
+            at=now,
+            digest=self._digest(secret),
+            sealed=self._keyring.seal(secret, sealed_at(token_id)),
+            former=former if overlap_seconds else None,
+        )
+        record = await self._store.change_token(account, kind, token_id, change)
+        return self._opened(record, await self._policy(account))
+
+    async def former_uses(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> Sequence[FormerUse]:
+        """Return how the values were used that the token had before it was rotated, newest first.
+
+        Raises: NotFound.
+        """
+        await self._read(account, kind, token_id)
+        return await self._store.former_uses(token_id)
+
+    async def end_former(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> None:
+        """End the overlap: the values that the token had before are refused when this returns.
+
+        Raises: NotFound.
+        """
+        await self._store.end_former(account, kind, token_id)
 
     async def revoke(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> None:
         """Revoke a token for ever: when this returns, no worker lets it in. What a publish token runs is ended.
@@ -214,7 +260,7 @@ class TokenAdmin:
             await self._end_streams(account, token_id)
 
     def _opened(self, record: TokenRecord, policy: AccountPolicy) -> IssuedToken:
-        return self._shown(record, self._keyring.unseal(record.sealed, _place(record.id)), policy)
+        return self._shown(record, self._keyring.unseal(record.sealed, sealed_at(record.id)), policy)
 
     def _shown(self, record: TokenRecord, secret: Secret, policy: AccountPolicy) -> IssuedToken:
         shown = record.kind is TokenKind.PUBLISH and record.terms.publishing.display_srt_passphrase
@@ -245,10 +291,6 @@ class TokenAdmin:
         value = parse_opaque(secret.reveal())
         assert value is not None  # noqa: S101  what new_token makes is a token
         return self._keyring.digest(value)
-
-
-def _place(token_id: TokenId) -> str:
-    return f"token.sealed:{token_id}"
 
 
 def new_stream_name() -> str:

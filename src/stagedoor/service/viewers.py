@@ -13,8 +13,8 @@ CONFIRMED_SECONDS: Final = 5.0
 
 _MOST: Final = 100_000
 
-Viewer = tuple[TokenId, str, str]
-"""A token, the stream it watches, and from where."""
+Viewer = tuple[TokenId, str, str, str]
+"""A token, which child of it (empty: itself), the stream it watches, and from where."""
 
 
 class HlsViewers:

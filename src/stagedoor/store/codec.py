@@ -121,6 +121,8 @@ def record_of(row: RowMapping) -> TokenRecord:
         sealed=row["sealed"],
         added_on=row["added_on"],
         revoked_at=row["revoked_at"],
+        parent=None if row["parent_id"] is None else TokenId(row["parent_id"]),
+        key_id=row["key_id"] or 0,
     )
 
 
@@ -140,6 +142,8 @@ def token_row(record: TokenRecord) -> dict[str, object]:
         "expires_at": record.terms.expires_at,
         # A longer one is no cluster's id, and is found by none.
         "cluster_id": record.terms.origin_cluster[:_LONGEST_CLUSTER],
+        "parent_id": record.parent,
+        "key_id": record.key_id or None,
     }
 
 

@@ -13,10 +13,13 @@ from stagedoor.model.token import TokenKind, TokenRecord
 from stagedoor.service.ports import (
     IDEMPOTENCY_SECONDS,
     Announce,
+    Asked,
     Change,
     ChangeKind,
     Facts,
     FilterBy,
+    Former,
+    FormerUse,
     Idempotency,
     NewAccount,
     NewToken,
@@ -26,6 +29,7 @@ from stagedoor.service.ports import (
 )
 from stagedoor.store.codec import lower_ascii, publisher_names, searched_names
 from stagedoor.store.memory_api_secrets import MemoryApiSecrets
+from stagedoor.store.memory_children import MemoryChildren
 from stagedoor.store.memory_sessions import MemorySessions
 
 
@@ -43,11 +47,27 @@ class MemoryStore:
         self._requests: dict[tuple[AccountId, str], tuple[Idempotency, int, TokenId]] = {}
         self.api_secrets = MemoryApiSecrets(note=self.note, is_account=self._accounts.__contains__)
         self.sessions = MemorySessions(note=self.note, digest_of=self.digest_of)
+        self._children = MemoryChildren(tokens=self._tokens, sessions=lambda: self.sessions, note=self.note)
+        self.keep_children, self.revoke_child = self._children.keep_children, self._children.revoke_child
+        self.revoked_children = self._children.revoked_children
+        self._former: dict[TokenId, list[Former]] = {}
+        self._replaced: dict[bytes, int] = {}
 
-    async def facts(self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool) -> Facts:
+    async def facts(
+        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool, asked: Asked | None = None
+    ) -> Facts:
         """Read the token with `digest` and, if asked, the publishers of stream `name`."""
+        former = next(((of, each) for of, all_ in self._former.items() for each in all_ if each.digest == digest), None)
         record = next((record for record in self._tokens.values() if record.digest == digest), None)
-        owner = account or (record.account if record is not None else AccountId(""))
+        if record is None and former is not None:
+            record = self._tokens[former[0]]
+        parentage = None
+        if record is None and asked is not None:
+            parentage = self._children.parentage(asked, ())
+            if parentage.record is not None:
+                parentage = parentage._replace(former=tuple(self._former.get(parentage.record.id, ())))
+        known = record or (parentage.record if parentage is not None else None)
+        owner = account or (known.account if known is not None else AccountId(""))
         publishers = (
             record
             for record in self._tokens.values()
@@ -70,6 +90,9 @@ class MemoryStore:
             self._n,
             tuple(self._tokens[token_id] for token_id in sorted(live) if token_id in self._tokens),
             dict(self.sessions.use(record.id).bound) if record is not None else {},
+            parentage,
+            former[1].until if former is not None else None,
+            shown=digest or b"",
         )
 
     async def changes_after(self, revision: int) -> tuple[int, Sequence[Change] | None]:
@@ -184,8 +207,12 @@ class MemoryStore:
         )
         async with self._writing(new, old):
             self._tokens[token_id] = new
-            if new.digest != old.digest:
+            if new.digest != old.digest and change.former is None:
                 self.sessions.forget_use(token_id)
+                await self._end_former(token_id)
+            elif new.digest != old.digest and change.former is not None:
+                self._former.setdefault(token_id, []).insert(0, change.former(old))
+                self._replaced[old.digest] = int(change.at)
             if new.terms.binding != old.terms.binding:
                 self.sessions.forget_bound(token_id)
         return new
@@ -195,6 +222,23 @@ class MemoryStore:
         record = await self.token(account, kind, token_id)
         async with self._writing(record):
             self._tokens[token_id] = replace(record, revoked_at=at)
+
+    async def former_uses(self, token_id: TokenId) -> Sequence[FormerUse]:
+        """Return what is known of the values that a token had before, newest first."""
+        uses = self.sessions.former_uses
+        return [
+            FormerUse(self._replaced[former.digest], former.until, *uses.get(former.digest, (0, None)))
+            for former in self._former.get(token_id, ())
+        ]
+
+    async def end_former(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> None:
+        """Refuse from now on all values that a token had before."""
+        async with self._writing(await self.token(account, kind, token_id)):
+            await self._end_former(token_id)
+
+    async def _end_former(self, token_id: TokenId) -> None:
+        for former in self._former.pop(token_id, ()):
+            await self.note(ChangeKind.TOKEN, self._tokens[token_id].account, former.digest)
 
     async def add_first_account(self, new: NewAccount) -> None:
         """Keep the first account."""

@@ -38,6 +38,7 @@ class MemorySessions:
         self._uses: dict[TokenId, TokenUse] = {}
         self._ended: dict[tuple[EngineId, str], float] = {}
         self._shadowed: dict[Shadowed, int] = {}
+        self.former_uses: dict[bytes, tuple[int, float | None]] = {}
 
     @property
     def opened(self) -> Collection[OpenSession]:
@@ -64,13 +65,18 @@ class MemorySessions:
         """Judge an admission by what is known now, and write down what it changes."""
         start = admission.start
         touched: list[tuple[ChangeKind, AccountId, bytes]] = []
-        for opened in self._of(start, admission.per):
-            if opened.gone(start.at) and not (admission.running and opened.goes_on_with(start)):
-                self._end(opened, opened.seen_at, touched)
-        usage, own = usage_of(self.use(start.token_id), self._of(start, admission.per), start, admission.per)
-        decision, effects = admission.judge(usage)
+        counted = ((start, admission.per), *admission.above)
+        for each, per in counted:
+            for opened in self._of(each, per):
+                if opened.gone(start.at) and not (admission.running and opened.goes_on_with(each)):
+                    self._end(opened, opened.seen_at, touched)
+        found = [usage_of(self.use(each.token_id), self._of(each, per), each, per) for each, per in counted]
+        decision, effects = admission.judge(found[0][0]._replace(above=tuple(usage for usage, _ in found[1:])))
         if decision.allowed:
-            self._apply(admission, own, effects, touched)
+            if admission.told and (effects.starts or effects.resumes):
+                self._end_older(start, touched)
+            for (each, _), (_, own), its in zip(counted, found, (effects, *effects.above), strict=False):
+                self._apply(each, own, its, touched, told=admission.told)
         for change in touched:
             await self._note(*change)
         return decision
@@ -85,6 +91,7 @@ class MemorySessions:
         touched: list[tuple[ChangeKind, AccountId, bytes]] = []
         for start in starts:
             if not self._still_watches(start) and self._ended.get((start.engine, start.session), 0.0) <= start.at:
+                self._end_older(start, touched)
                 self._begin(start, touched)
         for change in touched:
             await self._note(*change)
@@ -145,6 +152,12 @@ class MemorySessions:
         """Delete what is kept of sessions that ended before an instant."""
         self._ended = {key: at for key, at in self._ended.items() if at >= before}
 
+    async def count_former(self, counts: Mapping[bytes, int], at: float) -> None:
+        """Add to the counts of how often values were used that their tokens had before."""
+        for digest, times in counts.items():
+            uses, _ = self.former_uses.get(digest, (0, None))
+            self.former_uses[digest] = uses + times, at
+
     async def count_shadowed(self, counts: Mapping[Shadowed, int], at: float) -> None:  # noqa: ARG002  it keeps no times
         """Add to the counts of what shadow mode let through."""
         for what, times in counts.items():
@@ -170,12 +183,13 @@ class MemorySessions:
 
     def _apply(
         self,
-        admission: Admission,
+        start: SessionStart,
         own: OpenSession | None,
         effects: Effects,
         touched: list[tuple[ChangeKind, AccountId, bytes]],
+        *,
+        told: bool,
     ) -> None:
-        start = admission.start
         if own is not None:
             again = own.start._replace(session=start.session)
             self._opened[own.id] = replace(self._opened[own.id], seen_at=start.at, start=again)
@@ -191,15 +205,18 @@ class MemorySessions:
         if effects.starts:
             use = replace(use, starts=use.starts + 1)
         self._uses[start.token_id] = replace(use, last_ip=start.client_ip if effects.starts else use.last_ip)
-        if (effects.starts or effects.resumes) and admission.told:
+        if (effects.starts or effects.resumes) and told:
             self._begin(start, touched)
 
-    def _begin(self, start: SessionStart, touched: list[tuple[ChangeKind, AccountId, bytes]]) -> None:
-        """Open a session; what an engine begins anew under an id has ended before."""
+    def _end_older(self, start: SessionStart, touched: list[tuple[ChangeKind, AccountId, bytes]]) -> None:
+        """End what ran under the id of a session that begins."""
         for opened in list(self._opened.values()):
             own = opened.start
             if (own.engine, own.session, own.action) == (start.engine, start.session, start.action):
                 self._end(opened, start.at, touched)
+
+    def _begin(self, start: SessionStart, touched: list[tuple[ChangeKind, AccountId, bytes]]) -> None:
+        """Open a session."""
         self._opened[self._next_id] = OpenSession(id=self._next_id, start=start, seen_at=start.at)
         self._next_id += 1
         if start.action is Action.PUBLISH:

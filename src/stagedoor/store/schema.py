@@ -319,6 +319,7 @@ former_secret = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("token_id", BigInteger, ForeignKey("token.id"), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
     Column("replaced_at", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),
     Column("uses", BigInteger, nullable=False),

@@ -8,7 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import bindparam, case, delete, insert, literal, select, union_all, update
+from sqlalchemy import (
+    LargeBinary,
+    RowMapping,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -17,8 +30,10 @@ from stagedoor.model.addresses import Network
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId, EngineId
+from stagedoor.model.key import KeyState
 from stagedoor.service.ports import (
     Announce,
+    Asked,
     Change,
     ChangeKind,
     Facts,
@@ -34,8 +49,10 @@ from stagedoor.store.codec import (
 )
 from stagedoor.store.sql_api_secrets import SqlApiSecrets
 from stagedoor.store.sql_broadcasts import SqlBroadcasts
+from stagedoor.store.sql_children import SqlChildren, read_parentage
 from stagedoor.store.sql_clusters import SqlClusters, require_cluster
 from stagedoor.store.sql_deliveries import SqlDeliveries
+from stagedoor.store.sql_groups import SqlGroups, read_group_streams
 from stagedoor.store.sql_passes import SqlPasses
 from stagedoor.store.sql_sessions import SqlSessions, read_bound
 from stagedoor.store.sql_tokens import SqlTokens
@@ -59,6 +76,7 @@ class SqlStore:
         self._database, self._tokens = database, SqlTokens(database)
         self.add_token, self.change_token = self._tokens.add_token, self._tokens.change_token
         self.revoke_token = self._tokens.revoke_token
+        self.former_uses, self.end_former = self._tokens.former_uses, self._tokens.end_former
         self.token, self.find_token = self._tokens.token, self._tokens.find_token
         self.tokens, self.count_tokens = self._tokens.tokens, self._tokens.count_tokens
         self.tokens_by_name, self.tokens_by_cluster = self._tokens.tokens_by_name, self._tokens.tokens_by_cluster
@@ -70,6 +88,10 @@ class SqlStore:
         self.deliveries = SqlDeliveries(database)
         self.broadcasts = SqlBroadcasts(database, self.sessions)
         self.passes = SqlPasses(database)
+        self.groups = SqlGroups(database)
+        self._children = SqlChildren(database)
+        self.keep_children, self.revoke_child = self._children.keep_children, self._children.revoke_child
+        self.revoked_children = self._children.revoked_children
         self.turns = SqlTurns(database)
 
     async def close(self) -> None:
@@ -79,22 +101,44 @@ class SqlStore:
 
     # -- FactSource
 
-    async def facts(self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool) -> Facts:
+    async def facts(
+        self, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool, asked: Asked | None = None
+    ) -> Facts:
         """Read the token with `digest` and, if asked, the publishers of stream `name`, in one statement."""
-        statement = _FACTS_WITH_PUBLISHERS if with_publishers else _FACTS
-        parameters: dict[str, object] = {"digest": digest or b""}
-        if with_publishers:
-            parameters |= {"account": account, "name": name}
-        bound: Mapping[Network, float] = {}
         async with self._reading() as connection:
-            rows = (await connection.execute(statement, parameters)).mappings().all()
+            rows = await _read_facts(connection, digest, account, name, with_publishers=with_publishers)
             shown = next(row for row in rows if row["part"] == _SHOWN)
+            revision: int = shown["n"]
             record = record_of(shown) if shown["id"] is not None else None
+            bound: Mapping[Network, float] = {}
+            groups: tuple[str, ...] = ()
+            parentage = None
+            if record is None and asked is not None:
+                parentage = await read_parentage(connection, asked)
+                if parentage.record is not None and not account and with_publishers:
+                    # The path did not tell whose stream it is; its parent does.
+                    owner = parentage.record.account
+                    rows = await _read_facts(connection, digest, owner, name, with_publishers=True)
             if record is not None and record.terms.binding is not None:
                 bound = await read_bound(connection, record.id)
-        owner = account or (record.account if record is not None else AccountId(""))
+            if record is not None and record.terms.groups:
+                groups = await read_group_streams(connection, record.account, record.terms.groups)
+        known = record or (parentage.record if parentage is not None else None)
+        owner = account or (known.account if known is not None else AccountId(""))
         covering, live = (distinct(record_of(row) for row in rows if row["part"] == part) for part in (_COVERS, _LIVE))
-        return Facts(record, owner, covering, shown["n"], live, bound)
+        return Facts(
+            record,
+            owner,
+            covering,
+            revision,
+            live,
+            bound,
+            parentage,
+            shown["former_until"],
+            groups,
+            bool(shown["key_revoked"]),
+            digest or b"",
+        )
 
     async def changes_after(self, revision: int) -> tuple[int, Sequence[Change] | None]:
         """Return the newest revision and what changed after `revision`, oldest first; None when that is not kept."""
@@ -275,25 +319,49 @@ async def _find_policy(connection: AsyncConnection, account: AccountId) -> Accou
     return policy_of(row)
 
 
+async def _read_facts(
+    connection: AsyncConnection, digest: bytes | None, account: AccountId, name: str, *, with_publishers: bool
+) -> Sequence[RowMapping]:
+    statement = _FACTS_WITH_PUBLISHERS if with_publishers else _FACTS
+    parameters: dict[str, object] = {"digest": digest or b""}
+    if with_publishers:
+        parameters |= {"account": account, "name": name}
+    return (await connection.execute(statement, parameters)).mappings().all()
+
+
 def _fact_statements() -> tuple[Any, Any]:
     """Build the two forms of the cold look-up. `part` tells the token (or nulls) from those that cover or publish."""
     number, token, streams, session = schema.revision.c.n, schema.token, schema.publisher_stream, schema.session
-    shown = select(number, literal(_SHOWN).label("part"), token).select_from(
-        schema.revision.outerjoin(token, token.c.digest == bindparam("digest"))
+    former, key, digest = schema.former_secret, schema.signing_key, bindparam("digest", type_=LargeBinary)
+    token_id = func.coalesce(
+        select(token.c.id).where(token.c.digest == digest).scalar_subquery(),
+        select(former.c.token_id).where(former.c.digest == digest).scalar_subquery(),
+    )
+    nothing = (null().label("former_until"), null().label("key_revoked"))
+    shown = select(
+        number,
+        literal(_SHOWN).label("part"),
+        token,
+        former.c.until.label("former_until"),
+        case((key.c.state == KeyState.REVOKED, 1), else_=0).label("key_revoked"),
+    ).select_from(
+        schema.revision.outerjoin(token, token.c.id == token_id)
+        .outerjoin(former, former.c.digest == digest)
+        .outerjoin(key, key.c.id == token.c.key_id)
     )
     owner = case(
         (bindparam("account") != "", bindparam("account")),
-        else_=select(token.c.account_id).where(token.c.digest == bindparam("digest")).scalar_subquery(),
+        else_=select(token.c.account_id).where(token.c.id == token_id).scalar_subquery(),
     )
     covering = (
-        select(number, literal(_COVERS).label("part"), token)
+        select(number, literal(_COVERS).label("part"), token, *nothing)
         .select_from(schema.revision)
         .join(streams, streams.c.account_id == owner)
         .join(token, token.c.id == streams.c.token_id)
         .where(streams.c.name.in_((bindparam("name"), "")), token.c.revoked_at.is_(None))
     )
     live = (
-        select(number, literal(_LIVE).label("part"), token)
+        select(number, literal(_LIVE).label("part"), token, *nothing)
         .select_from(schema.revision)
         .join(session, session.c.account_id == owner)
         .join(token, token.c.id == session.c.token_id)

@@ -47,22 +47,19 @@ class SqlSessions:
     async def admit(self, admission: Admission) -> Decision:
         """Judge an admission by what is known now, and write down what it changes."""
         start = admission.start
+        counted = ((start, admission.per), *admission.above)
         publishes = start.action is Action.PUBLISH
         async with self._writing(numbered=publishes or admission.binds) as write:
-            await _lock(write.connection, start, admission.per)
-            use, sessions = await _read(write.connection, start, admission.per)
-            silent = [s for s in sessions if s.gone(start.at) and not (admission.running and s.goes_on_with(start))]
-            for session in silent:
-                # A broadcast that fell silent is told of when it is ended, which only a numbered write can do.
-                if write.revision or session.start.action is Action.SUBSCRIBE:
-                    await _end(write, session, session.seen_at)
-            if silent:
-                use, sessions = await _read(write.connection, start, admission.per)
-                sessions = [session for session in sessions if session not in silent]
-            usage, own = usage_of(use, sessions, start, admission.per)
-            decision, effects = admission.judge(usage)
+            for each, per in sorted(counted, key=lambda one: one[0].token_id):
+                await _lock(write.connection, each, per)
+            found = [await _read_awake(write, each, per, running=admission.running) for each, per in counted]
+            usages = [usage for _, usage, _ in found]
+            decision, effects = admission.judge(usages[0]._replace(above=tuple(usages[1:])))
             if decision.allowed:
-                await _apply(write, start, use, own, effects, told=admission.told)
+                if admission.told and (effects.starts or effects.resumes):
+                    await _end_older(write, start)
+                for (each, _), (use, _, own), its in zip(counted, found, (effects, *effects.above), strict=False):
+                    await _apply(write, each, use, own, its, told=admission.told, shown=each is start)
             return decision
 
     async def usage(self, start: SessionStart, per: Per) -> Usage:
@@ -147,6 +144,13 @@ class SqlSessions:
         async with self._writing(numbered=False) as write:
             await write.connection.execute(delete(schema.session).where(schema.session.c.ended_at < before))
 
+    async def count_former(self, counts: Mapping[bytes, int], at: float) -> None:
+        """Add to the counts of how often values were used that their tokens had before."""
+        f = schema.former_secret
+        used = update(f).where(f.c.digest == bindparam("key")).values(uses=f.c.uses + bindparam("by"), last_used_at=at)
+        async with self._writing(numbered=False) as write:
+            await write.connection.execute(used, [{"key": key, "by": by} for key, by in sorted(counts.items())])
+
     async def count_shadowed(self, counts: Mapping[Shadowed, int], at: float) -> None:
         """Add to the counts of what shadow mode let through."""
         rows = [
@@ -220,10 +224,46 @@ async def _read(connection: AsyncConnection, start: SessionStart, per: Per) -> t
     return use, [session_of(row) for row in (await connection.execute(opened)).mappings()]
 
 
+async def _read_awake(
+    write: Write, start: SessionStart, per: Per, *, running: bool
+) -> tuple[TokenUse, Usage, OpenSession | None]:
+    """Read what an admission is judged by for one token, with the sessions ended that fell silent; and the one that goes on."""
+    use, sessions = await _read(write.connection, start, per)
+    silent = [s for s in sessions if s.gone(start.at) and not (running and s.goes_on_with(start))]
+    for session in silent:
+        # A broadcast that fell silent is told of when it is ended, which only a numbered write can do.
+        if write.revision or session.start.action is Action.SUBSCRIBE:
+            await _end(write, session, session.seen_at)
+    if silent:
+        use, sessions = await _read(write.connection, start, per)
+        sessions = [session for session in sessions if session not in silent]
+    return use, *usage_of(use, sessions, start, per)
+
+
+async def _end_older(write: Write, start: SessionStart) -> None:
+    """End what ran under the id of a session that begins: what an engine begins anew under an id has ended before."""
+    c = schema.session.c
+    older = select(schema.session).where(
+        c.engine_id == start.engine,
+        c.engine_session == start.session,
+        c.action == start.action,
+        c.ended_at.is_(None),
+    )
+    for row in (await write.connection.execute(older)).mappings().all():
+        await _end(write, session_of(row), start.at)
+
+
 async def _apply(
-    write: Write, start: SessionStart, use: TokenUse, own: OpenSession | None, effects: Effects, *, told: bool
+    write: Write,
+    start: SessionStart,
+    use: TokenUse,
+    own: OpenSession | None,
+    effects: Effects,
+    *,
+    told: bool,
+    shown: bool,
 ) -> None:
-    """Write down what an admission changes."""
+    """Write down what an admission changes for a token: the one that was `shown`, or one that it was signed with."""
     connection, c = write.connection, schema.session.c
     if own is not None:
         same = update(schema.session).where(c.id == own.id)
@@ -236,17 +276,8 @@ async def _apply(
     for session_id, at in effects.ends:
         await connection.execute(update(schema.session).where(c.id == session_id).values(end_at=at))
     if (effects.starts or effects.resumes) and told:
-        # What an engine begins anew under an id has ended before.
-        older = select(schema.session).where(
-            c.engine_id == start.engine,
-            c.engine_session == start.session,
-            c.action == start.action,
-            c.ended_at.is_(None),
-        )
-        for row in (await connection.execute(older)).mappings().all():
-            await _end(write, session_of(row), start.at)
         begun = await connection.execute(insert(schema.session).values(session_row(start)).returning(c.id))
-        if start.action is Action.PUBLISH:
+        if shown and start.action is Action.PUBLISH:
             session = OpenSession(id=begun.scalar_one(), start=start, seen_at=start.at)
             write.touches(ChangeKind.LIVE, start.account, start.stream.encode())
             await _tell_of_feeds(write, [session])

@@ -21,6 +21,7 @@ from stagedoor.service.ports import (
     IDEMPOTENCY_SECONDS,
     ChangeKind,
     FilterBy,
+    FormerUse,
     Idempotency,
     NewToken,
     Page,
@@ -141,7 +142,11 @@ class SqlTokens:
             _touch(write, [new])
             if new.digest != old.digest:
                 write.touches(ChangeKind.TOKEN, account, old.digest)
-                await forget_use(write.connection, token_id)
+                if change.former is None:
+                    await self._end_former(write, account, token_id)
+                    await forget_use(write.connection, token_id)
+                else:
+                    await write.connection.execute(insert(schema.former_secret).values(_former_row(old, change)))
             if new.terms.binding != old.terms.binding:
                 await forget_bound(write.connection, token_id)
             for event in events_of_change(old, new, change.at):
@@ -159,6 +164,27 @@ class SqlTokens:
             _touch(write, [record])
             for event in events_of_revocation(record, at):
                 write.tells(event)
+
+    async def former_uses(self, token_id: TokenId) -> Sequence[FormerUse]:
+        """Return what is known of the values that a token had before, newest first."""
+        c = schema.former_secret.c
+        query = select(c.replaced_at, c.until, c.uses, c.last_used_at).where(c.token_id == token_id)
+        async with self._reading() as connection:
+            rows = await connection.execute(query.order_by(c.replaced_at.desc(), c.digest))
+            return [FormerUse(*row) for row in rows]
+
+    async def end_former(self, account: AccountId, kind: TokenKind, token_id: TokenId) -> None:
+        """Refuse from now on all values that a token had before."""
+        async with self._writing() as write:
+            record = await _find_token(write.connection, account, kind, token_id)
+            write.touches(ChangeKind.TOKEN, account, record.digest)
+            await self._end_former(write, account, token_id)
+
+    async def _end_former(self, write: Write, account: AccountId, token_id: TokenId) -> None:
+        c = schema.former_secret.c
+        ended = delete(schema.former_secret).where(c.token_id == token_id).returning(c.digest)
+        for digest in (await write.connection.execute(ended)).scalars():
+            write.touches(ChangeKind.TOKEN, account, digest)
 
     def _count_in(self, write: Write, places: Sequence[Place]) -> list[Step]:
         return count_in(places, self._shelf, on_sqlite=write.connection.dialect.name == "sqlite")
@@ -199,7 +225,7 @@ class SqlTokens:
         keys: list[dict[str, object]] = []
         async with self._writing() as write:
             kept = await _kept(write.connection, batch)
-            token_ids = await _reserve(write.connection, len(batch))
+            token_ids = await reserve(write.connection, len(batch))
             rows = []
             for new, token_id in zip(batch, token_ids, strict=True):
                 try:
@@ -306,12 +332,25 @@ _DELETE_SEARCHED, _DELETE_COVERED = (
 _NEXT_NUMBERS: Final = text("SELECT nextval(pg_get_serial_sequence('token', 'id')) FROM generate_series(1, :many)")
 
 
-async def _reserve(connection: AsyncConnection, many: int) -> list[TokenId]:
+async def reserve(connection: AsyncConnection, many: int) -> list[TokenId]:
     """Return ids that nobody else takes. SQLite has one writer, and the newest token is never deleted."""
     if connection.dialect.name == "sqlite":
         [(last,)] = await together(connection, [Step(_LAST, finds=True)])
         return [TokenId(last + 1 + n) for n in range(many)]
     return [TokenId(row[0]) for row in await connection.execute(_NEXT_NUMBERS, {"many": many})]
+
+
+def _former_row(old: TokenRecord, change: TokenChange) -> dict[str, object]:
+    assert change.former is not None  # noqa: S101  its caller has looked
+    former = change.former(old)
+    return {
+        "digest": former.digest,
+        "token_id": old.id,
+        "sealed": former.sealed,
+        "replaced_at": int(change.at),
+        "until": former.until,
+        "uses": 0,
+    }
 
 
 def _record(new: NewToken, token_id: TokenId) -> TokenRecord:
@@ -323,6 +362,7 @@ def _record(new: NewToken, token_id: TokenId) -> TokenRecord:
         digest=new.digest,
         sealed=new.seal(token_id),
         added_on=new.added_on,
+        key_id=new.key_id,
     )
 
 

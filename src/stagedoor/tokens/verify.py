@@ -4,6 +4,8 @@ Security: every setting that limits a token must become a caveat here; a test wa
 version does not know becomes `Unjudged`, which refuses.
 """
 
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -29,23 +31,26 @@ from stagedoor.model.caveats import (
     WithinHours,
 )
 from stagedoor.model.grant import Grant, StreamPattern
+from stagedoor.model.ids import TokenId
 from stagedoor.model.origins import parse_origin_pattern
 from stagedoor.model.token import ACTION_OF, TokenKind, TokenRecord, TokenTerms, VerifiedToken
 from stagedoor.tokens.patterns import compile_pattern, compile_wildcard
+from stagedoor.tokens.signed import Level
 
 _COUNTED: Final = (SessionLimit, SingleUse, Budgets)
 
 
-def verified(record: TokenRecord) -> VerifiedToken:
-    """Return the token of `record`, whose digest matched what was shown."""
-    terms, action = record.terms, ACTION_OF[record.kind]
-    conditions = conditions_of(terms, action)
+def verified(record: TokenRecord, groups: Iterable[str] = ()) -> VerifiedToken:
+    """Return the token of `record`, whose digest matched what was shown. `groups`: the streams in the groups that it names."""
+    terms = record.terms
+    actions = terms.actions or (ACTION_OF[record.kind],)
+    conditions = conditions_of(terms, actions)
     # It counts as one that counts, since those are not judged on the shortest way, where nothing asks for internal ones.
     internal = record.kind is TokenKind.INTERNAL
     return VerifiedToken(
         record.id,
         record.account,
-        _grant(action, terms.streams),
+        _grant(actions, terms.streams, groups),
         _maybe_tried(conditions, terms.shadow_until),
         added_on=record.added_on,
         subject=terms.subject,
@@ -57,10 +62,62 @@ def verified(record: TokenRecord) -> VerifiedToken:
         binds=any(isinstance(condition, BoundAddresses) for condition in conditions),
         outlived=not terms.end_sessions_at_expiry,
         internal=internal,
+        longest_seconds=terms.longest_seconds,
     )
 
 
-def conditions_of(terms: TokenTerms, action: Action) -> tuple[Condition, ...]:
+def verified_child(
+    levels: Sequence[Level],
+    parent: VerifiedToken,
+    *,
+    child: str,
+    kept: Sequence[TokenId | None],
+    former: tuple[bytes, int] | None = None,
+) -> VerifiedToken:
+    """Return a token that was signed with `parent`, or with a child of it, as its signatures have shown.
+
+    It adds what it asks to what those above it ask. `child` tells it from others. `kept`: the ids under which its levels are
+    counted, None for one that is not yet. `former`: the value of the parent's that signed has been replaced: its digest, and
+    until when it is good.
+    """
+    above: tuple[VerifiedToken, ...] = (parent,)
+    token = parent
+    for level, token_id in zip(levels, kept, strict=True):
+        terms = level.terms
+        conditions = conditions_of(terms, terms.actions)
+        ends = [at for at in (former[1] if former is not None else None, _ends_of(level, parent)) if at is not None]
+        conditions += tuple(ExpiresAt(at) for at in ends)
+        counts = parent.counts or bool(terms.subject) or terms.end_sessions_at_expiry
+        token = VerifiedToken(
+            token_id or parent.id,
+            parent.account,
+            _grant(terms.actions, terms.streams, ()),
+            conditions,
+            # A child is no longer-lived than its parent; a key lives on, so its token counts from when it was made.
+            added_on=(level.issued_at or 0) if level.kid else parent.added_on,
+            subject=terms.subject,
+            # Security: its countries stand beside those of the account and of the stream, and not in their place.
+            sets_countries=parent.sets_countries,
+            counts=counts or any(each.counts for each in above) or any(isinstance(c, _COUNTED) for c in conditions),
+            binds=any(each.binds for each in above) or any(isinstance(c, BoundAddresses) for c in conditions),
+            outlived=parent.outlived and not terms.end_sessions_at_expiry,
+            above=above,
+            child=child,
+        )
+        above = (token, *above)
+    unkept = (token.counts or token.binds) and None in kept
+    return replace(token, unkept=unkept, former=former[0] if former is not None else b"")
+
+
+def _ends_of(level: Level, parent: VerifiedToken) -> int | None:
+    """Return when a token is over that was signed with a key that limits them."""
+    if parent.longest_seconds is None:
+        return None
+    # Without the instant at which it was made, nothing tells that it is in time.
+    return (level.issued_at or 0) + parent.longest_seconds
+
+
+def conditions_of(terms: TokenTerms, actions: Collection[Action]) -> tuple[Condition, ...]:
     """Return the conditions on using the token itself, cheapest to judge first."""
     found: list[Condition] = []
     if terms.not_before is not None:
@@ -74,7 +131,7 @@ def conditions_of(terms: TokenTerms, action: Action) -> tuple[Condition, ...]:
         found.append(Origins(patterns, terms.allow_without_origin))
     if terms.allowed_addresses:
         found.append(ClientAddresses(tuple(parse_network(text) for text in terms.allowed_addresses)))
-    found += _countries(terms, action)
+    found += _countries(terms, actions)
     if terms.allowed_user_agents:
         found.append(UserAgents(tuple(compile_wildcard(text) for text in terms.allowed_user_agents)))
     if terms.allowed_referrers:
@@ -96,14 +153,14 @@ def viewer_caveats_of(terms: TokenTerms) -> tuple[Caveat, ...]:
 
     And what it sets that this version does not know, since that may be about them.
     """
-    limits = _countries(terms, Action.SUBSCRIBE) + tuple(Unjudged(name) for name in terms.not_understood)
+    limits = _countries(terms, (Action.SUBSCRIBE,)) + tuple(Unjudged(name) for name in terms.not_understood)
     return _maybe_tried(limits, terms.shadow_until)
 
 
-def _countries(terms: TokenTerms, action: Action) -> tuple[Condition, ...]:
-    """Return the country lists, where they are about `action`. A subscribe token's are about watching alone."""
+def _countries(terms: TokenTerms, actions: Collection[Action]) -> tuple[Condition, ...]:
+    """Return the country lists, where they are about one of `actions`. A subscribe token's are about watching alone."""
     lists = terms.allowed_countries, terms.denied_countries
-    about = action in terms.geo_applies_to
+    about = any(action in terms.geo_applies_to for action in actions)
     return (Countries(*lists, terms.geo_applies_to),) if any(lists) and about else ()
 
 
@@ -111,7 +168,7 @@ def _maybe_tried(conditions: tuple[Condition, ...], until: int | None) -> tuple[
     return conditions if until is None else tuple(Tried(condition, until) for condition in conditions)
 
 
-def _grant(action: Action, streams: tuple[StreamPattern, ...]) -> Grant:
-    names = tuple(pattern.text for pattern in streams if not pattern.is_regex)
+def _grant(actions: tuple[Action, ...], streams: tuple[StreamPattern, ...], groups: Iterable[str]) -> Grant:
+    names = (*(pattern.text for pattern in streams if not pattern.is_regex), *groups)
     patterns = tuple(compile_pattern(pattern.text) for pattern in streams if pattern.is_regex)
-    return Grant((action,), frozenset(names) if len(names) > 4 else names, patterns)
+    return Grant(actions, frozenset(names) if len(names) > 4 else names, patterns)

@@ -7,21 +7,16 @@ instants.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from stagedoor.model.access import Action, Protocol
-from stagedoor.model.caveats import Over, Per
 from stagedoor.service.ports import FilterBy, SortBy
+from stagedoor.tokens.rules import Instant, Rules, ShownRules
 
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Url = Annotated[str, Meta(min_length=1, max_length=2048)]
-# The length keeps a line's end out, which Python's `$` would let pass; `\Z` is no word of JSON Schema's expressions.
-_TimeOfDay = Annotated[str, Meta(pattern="^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", min_length=5, max_length=5)]
-_Instant = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
 _Int32 = Annotated[int, Meta(ge=-2147483648, le=2147483647)]
 
 
@@ -64,72 +59,6 @@ _Restreams = Annotated[Sequence[Restream], Meta(max_length=10)]
 _RestreamsWithUrl = Annotated[Sequence[RestreamWithUrl], Meta(max_length=10)]
 
 
-class HoursWindow(Struct, rename="camel"):
-    """Days of the week, and from when until when; `to` before `from` is over midnight."""
-
-    days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]]
-    from_: _TimeOfDay = field(name="from")
-    to: _TimeOfDay
-
-
-class WeekHours(Struct, rename="camel"):
-    """Recurring windows by the clock of a time zone."""
-
-    time_zone: str
-    windows: Annotated[list[HoursWindow], Meta(min_length=1, max_length=50)]
-
-
-class BindTolerance(Struct, rename="camel", kw_only=True):
-    """How exactly `bindIpsOnUsage` binds: to so many bits of an address, and how often an hour it may move."""
-
-    ipv4_prefix: int = 32
-    ipv6_prefix: int = 128
-    rebinds_per_hour: int = 0
-
-
-class SessionLimit(Struct, rename="camel", kw_only=True):
-    """How many sessions at a time, whose, and what becomes of one too many."""
-
-    most: int
-    per: Per = Per.TOKEN
-    over: Over = Over.REFUSE
-    grace_seconds: int = 0
-
-
-class SingleUse(Struct, rename="camel", kw_only=True):
-    """One session, and for how long after it a reload counts as the same."""
-
-    grace_seconds: int = 0
-
-
-class Budgets(Struct, rename="camel", kw_only=True, omit_defaults=True):
-    """What may be used in all."""
-
-    session_seconds: int | None = None
-    watch_seconds: int | None = None
-    bytes: int | None = None
-    starts: int | None = None
-
-
-class Rules(Struct, rename="camel", kw_only=True):
-    """Our own rules for tokens of both kinds, at creation and in updates."""
-
-    not_before: _Instant | None = None
-    hours: WeekHours | UnsetType | None = UNSET
-    end_sessions_at_expiry: bool | None = None
-    bind_tolerance: BindTolerance | UnsetType | None = UNSET
-    allow_without_origin: bool | None = None
-    geo_applies_to: list[Action] | None = None
-    allowed_protocols: list[Protocol] | None = None
-    allowed_user_agents: list[str] | None = None
-    allowed_referrers: list[str] | None = None
-    subject: str | None = None
-    session_limit: SessionLimit | UnsetType | None = UNSET
-    single_use: SingleUse | UnsetType | None = UNSET
-    budgets: Budgets | UnsetType | None = UNSET
-    shadow_until: _Instant | UnsetType | None = UNSET
-
-
 class CreateToken(Rules, rename="camel", kw_only=True):
     """What both kinds of token have at creation."""
 
@@ -138,7 +67,7 @@ class CreateToken(Rules, rename="camel", kw_only=True):
     random_stream_names: Annotated[int, Meta(ge=0, le=100)] = 0
     allow_any_stream: bool = False
     expires: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
-    expires_on: _Instant | None = None
+    expires_on: Instant | None = None
     allowed_origins: list[str] | None = None
     allowed_ip_addresses: list[str] | None = None
     bind_ips_on_usage: Annotated[int, Meta(ge=0, le=4294967295)] | None = None
@@ -270,25 +199,6 @@ class EffectiveSettings(Struct, rename="camel", kw_only=True):
     geo_cascade: GeoCascade | UnsetType = UNSET
     enable_utc_insertion: bool | UnsetType = field(name="enableUTCInsertion", default=UNSET)
     expires_on: str | UnsetType = UNSET
-
-
-class ShownRules(Struct, rename="camel", kw_only=True):
-    """Our own rules as a token shows them; what says nothing is left out."""
-
-    not_before: str | UnsetType = UNSET
-    hours: WeekHours | UnsetType = UNSET
-    end_sessions_at_expiry: bool | UnsetType = UNSET
-    bind_tolerance: BindTolerance | UnsetType = UNSET
-    allow_without_origin: bool | UnsetType = UNSET
-    geo_applies_to: Sequence[Action] | UnsetType = UNSET
-    allowed_protocols: Sequence[Protocol] | UnsetType = UNSET
-    allowed_user_agents: Sequence[str] | UnsetType = UNSET
-    allowed_referrers: Sequence[str] | UnsetType = UNSET
-    subject: str | UnsetType = UNSET
-    session_limit: SessionLimit | UnsetType = UNSET
-    single_use: SingleUse | UnsetType = UNSET
-    budgets: Budgets | UnsetType = UNSET
-    shadow_until: str | UnsetType = UNSET
 
 
 class Token(ShownRules, rename="camel", kw_only=True):

@@ -8,13 +8,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from stagedoor.edge.millicast import schemas
-from stagedoor.edge.millicast.rules import CLEARABLE, rules_of, seconds, shown_rules
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.grant import StreamPattern
 from stagedoor.model.instants import instant
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
 from stagedoor.service.terms import EffectiveSettings, effective_settings
 from stagedoor.service.token_admin import EVERY_STREAM, IssuedToken, new_stream_name
+from stagedoor.tokens.rules import CLEARABLE, rules_of, seconds, shown_rules
 
 _T = TypeVar("_T")
 

@@ -27,6 +27,7 @@ def _tokens() -> None:
         "former_secret",
         sa.Column("digest", sa.LargeBinary, primary_key=True),
         sa.Column("token_id", sa.BigInteger, sa.ForeignKey("token.id"), nullable=False),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
         sa.Column("replaced_at", sa.BigInteger, nullable=False),
         sa.Column("until", sa.BigInteger, nullable=False),
         sa.Column("uses", sa.BigInteger, nullable=False),

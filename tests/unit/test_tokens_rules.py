@@ -10,7 +10,6 @@ import pytest
 from msgspec import UNSET
 
 from stagedoor.edge.millicast import schemas
-from stagedoor.edge.millicast.rules import CLEARABLE, rules_of, seconds, shown_rules
 from stagedoor.edge.millicast.tokens import change_of, terms_of
 from stagedoor.edge.parse import parse_body
 from stagedoor.model.access import Action, Protocol
@@ -20,6 +19,7 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.hours import Hours, Window
 from stagedoor.model.instants import instant
 from stagedoor.model.token import TokenTerms
+from stagedoor.tokens.rules import CLEARABLE, Rules, ShownRules, rules_of, seconds, shown_rules
 
 PLAIN = TokenTerms(label="a label", streams=(StreamPattern("show"),))
 
@@ -77,7 +77,7 @@ NOT_OURS = {
 """Terms that the vendor's tokens have too."""
 
 
-def _parsed(body: dict[str, Any], schema: type[schemas.Rules] = schemas.Rules) -> Any:
+def _parsed(body: dict[str, Any], schema: type[Rules] = Rules) -> Any:
     return parse_body(json.dumps(body).encode(), schema)
 
 
@@ -87,14 +87,14 @@ def _terms(body: dict[str, Any]) -> TokenTerms:
 
 def _shown(terms: TokenTerms) -> dict[str, Any]:
     """Return the body that shows `terms`, as it travels."""
-    shown: dict[str, Any] = json.loads(msgspec.json.encode(schemas.ShownRules(**shown_rules(terms))))
+    shown: dict[str, Any] = json.loads(msgspec.json.encode(ShownRules(**shown_rules(terms))))
     return shown
 
 
 def test_every_field_of_the_rules_is_here() -> None:
     """Whoever adds one has to say what it becomes."""
-    assert list(schemas.Rules.__struct_encode_fields__) != []
-    assert set(schemas.Rules.__struct_encode_fields__) == set(RULES)
+    assert list(Rules.__struct_encode_fields__) != []
+    assert set(Rules.__struct_encode_fields__) == set(RULES)
 
 
 def test_every_term_is_set_by_a_rule_or_is_not_ours() -> None:
@@ -121,7 +121,7 @@ def test_all_rules_together_come_back() -> None:
 def test_what_says_nothing_is_not_shown() -> None:
     """A token with none of our rules looks like the vendor's."""
     assert _shown(PLAIN) == {}
-    assert rules_of(schemas.Rules()) == {}
+    assert rules_of(Rules()) == {}
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -150,7 +150,7 @@ def test_the_fields_that_null_clears_are_told() -> None:
     """Those that know absent from null."""
     unset = {
         name
-        for name, default in zip(schemas.Rules.__struct_fields__, schemas.Rules.__struct_defaults__, strict=True)
+        for name, default in zip(Rules.__struct_fields__, Rules.__struct_defaults__, strict=True)
         if default is UNSET
     }
     assert set(CLEARABLE) == unset
