@@ -45,6 +45,7 @@ from stagedoor.service.keeper import Keeper
 from stagedoor.service.places import Places
 from stagedoor.service.ports import Clock, EngineControl
 from stagedoor.service.sessions import Sessions
+from stagedoor.service.signing_keys import SigningKeys
 from stagedoor.service.slowdown import Slowdown
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.streams import Streams
@@ -80,6 +81,7 @@ class Administration:
     clusters: Clusters
     countries: CountryFile
     explainer: Explainer
+    signing_keys: SigningKeys
 
 
 class Authority(NamedTuple):
@@ -179,6 +181,9 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
             clusters=clusters,
             countries=countries,
             explainer=Explainer(source=store, sessions=store.sessions, keyring=keyring, countries=countries),
+            signing_keys=SigningKeys(
+                store=store.signing_keys, read=store.signing_keys.keys, keyring=keyring, clock=clock
+            ),
         )
     finally:
         await store.close()
@@ -255,7 +260,10 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             clock=clock,
             may_work=only.holds,
         )
-        reads = CachedReads(source=admin.store, view=view)
+        reads = CachedReads(source=admin.store, view=view, keys=admin.store.signing_keys)
+        signing_keys = SigningKeys(
+            store=admin.store.signing_keys, read=reads.signing_keys, keyring=admin.keyring, clock=clock
+        )
         others = api_app(
             accounts=admin.accounts,
             api_secrets=_api_secrets(admin.store, reads.account_of_api_secret, admin.keyring, clock),
@@ -269,6 +277,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
                 clusters=admin.clusters.names,
                 end_streams=streams.end_token,
             ),
+            signing_keys=signing_keys,
             streams=streams,
             thumbnailer=thumbnailer,
             webhooks=Webhooks(
@@ -293,6 +302,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             asyncio.create_task(deliverer.run(), name="deliverer"),
             asyncio.create_task(thumbnailer.run(), name="thumbnailer"),
             asyncio.create_task(admin.countries.run(), name="countries"),
+            asyncio.create_task(signing_keys.run(settings.key_rotation_days, only.holds), name="signing keys"),
         ]
         try:
             root = Root(hooks=hooks, exact={"/healthz": health, "/readyz": health}, others=others)

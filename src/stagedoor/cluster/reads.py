@@ -1,4 +1,4 @@
-"""What the API reads again and again, kept in memory: tokens by id, and whom API secrets speak for.
+"""What the API reads again and again, kept in memory: tokens by id, whom API secrets speak for, our signing keys.
 
 Never older than the newest acknowledged write: a read first catches up with what was announced, and what was read while a
 write was on its way is used once and not kept.
@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeVar
 from stagedoor.cluster.view import CachedView
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.ids import AccountId, TokenId
+from stagedoor.model.key import SigningKey
 from stagedoor.model.token import TokenKind, TokenRecord
 from stagedoor.service.ports import Change, ChangeKind
 
@@ -32,12 +33,21 @@ class Source(Protocol):
         """Return the open account whose API secret has `digest`; None when there is none."""
 
 
+class SigningKeySource(Protocol):
+    """The store, as far as keys are read here."""
+
+    async def keys(self) -> Sequence[SigningKey]:
+        """Return all keys that we sign with, oldest first."""
+
+
 class CachedReads:
     """Reads through one process's view."""
 
-    def __init__(self, *, source: Source, view: CachedView) -> None:
-        """Take the store and the view."""
+    def __init__(self, *, source: Source, view: CachedView, keys: SigningKeySource) -> None:
+        """Take the store, the view, and where our signing keys are read."""
         self._source = source
+        self._key_source = keys
+        self._keys: Sequence[SigningKey] | None = None
         self._view = view
         self._tokens: dict[TokenId, TokenRecord] = {}
         self._ids: dict[bytes, TokenId] = {}
@@ -90,6 +100,20 @@ class CachedReads:
             self._secrets[digest] = account
         return account
 
+    async def signing_keys(self) -> Sequence[SigningKey]:
+        """Return all keys that we sign with, oldest first.
+
+        Raises: Unavailable.
+        """
+        if self._view.behind():
+            await self._view.catch_up()
+        if self._keys is not None:
+            return self._keys
+        keys, current = await self._read(self._key_source.keys)
+        if current:
+            self._keys = keys
+        return keys
+
     async def _read(self, read: Callable[[], Awaitable[_T]]) -> tuple[_T, bool]:
         """Return what is read, and whether it may be kept: no write was announced meanwhile."""
         revision = self._view.revision
@@ -101,6 +125,7 @@ class CachedReads:
             self._tokens.clear()
             self._ids.clear()
             self._secrets.clear()
+            self._keys = None
             return
         for change in changes:
             if change.kind is ChangeKind.TOKEN:
@@ -109,3 +134,5 @@ class CachedReads:
                     del self._tokens[token_id]
             elif change.kind is ChangeKind.ACCOUNT:
                 self._secrets.clear()
+            elif change.kind is ChangeKind.KEY:
+                self._keys = None

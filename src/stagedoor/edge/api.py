@@ -117,7 +117,7 @@ class Api:
         path = _NO_PATH if not values else dict(zip(_parameters(operation.path), values, strict=True))
         data = await operation.handle(Call(account, path, query, body, raw, headers, client_ip))
         if isinstance(data, Page):
-            return Answer(operation.status, data.content_type.encode(), data.content)
+            return Answer(operation.status, data.content_type.encode(), data.content, data.headers)
         return Answer(operation.status, _JSON, _encode(dialect.wrap(data)))
 
 

@@ -14,11 +14,13 @@ from stagedoor.edge.millicast.webhooks import webhook_operations
 from stagedoor.edge.native.api_secrets import api_secret_operations
 from stagedoor.edge.native.problem import Problems
 from stagedoor.edge.native.webhooks import delivery_operations
+from stagedoor.edge.oauth.published import published_operations
 from stagedoor.edge.operation import Mount
 from stagedoor.model.token import TokenKind
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.api_secrets import ApiSecrets
 from stagedoor.service.clusters import Clusters
+from stagedoor.service.signing_keys import SigningKeys
 from stagedoor.service.streams import Streams
 from stagedoor.service.thumbnails import Thumbnailer
 from stagedoor.service.token_admin import TokenAdmin
@@ -30,6 +32,7 @@ def api_app(
     accounts: Accounts,
     api_secrets: ApiSecrets,
     clusters: Clusters,
+    signing_keys: SigningKeys,
     streams: Streams,
     thumbnailer: Thumbnailer,
     tokens: TokenAdmin,
@@ -53,6 +56,7 @@ def api_app(
         ),
     )
     native = Mount("/v1", Problems(), (*api_secret_operations(api_secrets), *delivery_operations(webhooks)))
-    mounts = (compatible, native)
+    published = Mount("/.well-known", Problems(), published_operations(signing_keys))
+    mounts = (compatible, native, published)
     document = Mount("/openapi", Problems(), document_operations(mounts, url))
     return Api((*mounts, document), authenticate=api_secrets.authenticate)

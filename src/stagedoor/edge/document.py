@@ -136,7 +136,7 @@ def _operation(
             "content": {kind: {"schema": answer if kind == _JSON else text} for kind in operation.sends},
         }
     }
-    always = _ALWAYS_NATIVE if mount.prefix == "/v1" else _ALWAYS
+    always = _ALWAYS if mount.prefix == "/api" else _ALWAYS_NATIVE
     for status in (*operation.refusals, *always):
         content_type, schema = mount.dialect.refusal_schema(status)
         responses[str(status)] = {

@@ -41,6 +41,7 @@ class Page(NamedTuple):
 
     content_type: str
     content: bytes
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ from stagedoor.store.sql_clusters import SqlClusters, require_cluster
 from stagedoor.store.sql_deliveries import SqlDeliveries
 from stagedoor.store.sql_passes import SqlPasses
 from stagedoor.store.sql_sessions import SqlSessions, read_bound
+from stagedoor.store.sql_signing_keys import SqlSigningKeys
 from stagedoor.store.sql_tokens import SqlTokens
 from stagedoor.store.sql_turns import SqlTurns
 from stagedoor.store.sql_watch import SqlWatch, tells_viewers
@@ -66,6 +67,7 @@ class SqlStore:
         self.watch = SqlWatch(database)
         self.clusters = SqlClusters(database)
         self.api_secrets = SqlApiSecrets(database)
+        self.signing_keys = SqlSigningKeys(database)
         self.webhooks = SqlWebhooks(database)
         self.deliveries = SqlDeliveries(database)
         self.broadcasts = SqlBroadcasts(database, self.sessions)
