@@ -34,7 +34,10 @@ from stagedoor.model.secret import Secret
 from stagedoor.outbound.guard import Guard
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.api_secrets import AccountOf, ApiSecrets
+from stagedoor.service.api_tokens import ApiTokens
+from stagedoor.service.applications import Applications
 from stagedoor.service.authorize import Authorizer
+from stagedoor.service.callers import Callers
 from stagedoor.service.clusters import Clusters
 from stagedoor.service.controls import Controls
 from stagedoor.service.deliver import Deliverer
@@ -175,7 +178,9 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
             revision=revision,
             keyring=keyring,
             accounts=Accounts(store=store, keyring=keyring, clock=clock),
-            api_secrets=_api_secrets(store, store.account_of_api_secret, keyring, clock),
+            api_secrets=_api_secrets(
+                store, store.account_of_api_secret, keyring, clock, Slowdown(clock=time.monotonic)
+            ),
             tokens=TokenAdmin(store=store, accounts=store, keyring=keyring, clock=clock, clusters=clusters.names),
             engines=Engines(store=store, keyring=keyring, clock=clock),
             clusters=clusters,
@@ -260,13 +265,36 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             clock=clock,
             may_work=only.holds,
         )
-        reads = CachedReads(source=admin.store, view=view, keys=admin.store.signing_keys)
+        reads = CachedReads(
+            source=admin.store, view=view, keys=admin.store.signing_keys, api_tokens=admin.store.api_tokens
+        )
         signing_keys = SigningKeys(
             store=admin.store.signing_keys, read=reads.signing_keys, keyring=admin.keyring, clock=clock
         )
+        slowdown = Slowdown(clock=time.monotonic)
+        api_secrets = _api_secrets(admin.store, reads.account_of_api_secret, admin.keyring, clock, slowdown)
+        api_tokens = ApiTokens(
+            store=admin.store.api_tokens,
+            applications=admin.store.applications,
+            facts_of=reads.api_token,
+            signer=signing_keys,
+            keyring=admin.keyring,
+            clock=clock,
+            slowdown=slowdown,
+            issuer=settings.url,
+        )
         others = api_app(
             accounts=admin.accounts,
-            api_secrets=_api_secrets(admin.store, reads.account_of_api_secret, admin.keyring, clock),
+            api_secrets=api_secrets,
+            api_tokens=api_tokens,
+            applications=Applications(
+                store=admin.store.applications,
+                tokens=admin.store.api_tokens,
+                keyring=admin.keyring,
+                clock=clock,
+                slowdown=slowdown,
+            ),
+            callers=Callers(api_secrets=api_secrets, api_tokens=api_tokens),
             clusters=admin.clusters,
             tokens=TokenAdmin(
                 store=admin.store,
@@ -303,6 +331,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             asyncio.create_task(thumbnailer.run(), name="thumbnailer"),
             asyncio.create_task(admin.countries.run(), name="countries"),
             asyncio.create_task(signing_keys.run(settings.key_rotation_days, only.holds), name="signing keys"),
+            asyncio.create_task(api_tokens.run(only.holds), name="API tokens"),
         ]
         try:
             root = Root(hooks=hooks, exact={"/healthz": health, "/readyz": health}, others=others)
@@ -342,8 +371,9 @@ def _sender(guard: Guard) -> Sender:
     return GuardedClient(guard=guard)
 
 
-def _api_secrets(store: SqlStore, account_of: AccountOf, keyring: Keyring, clock: Clock) -> ApiSecrets:
-    slowdown = Slowdown(clock=time.monotonic)
+def _api_secrets(
+    store: SqlStore, account_of: AccountOf, keyring: Keyring, clock: Clock, slowdown: Slowdown
+) -> ApiSecrets:
     return ApiSecrets(store=store.api_secrets, account_of=account_of, keyring=keyring, clock=clock, slowdown=slowdown)
 
 

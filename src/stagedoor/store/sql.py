@@ -33,6 +33,7 @@ from stagedoor.store.codec import (
     write_policy,
 )
 from stagedoor.store.sql_api_secrets import SqlApiSecrets
+from stagedoor.store.sql_applications import SqlApiTokens, SqlApplications
 from stagedoor.store.sql_broadcasts import SqlBroadcasts
 from stagedoor.store.sql_clusters import SqlClusters, require_cluster
 from stagedoor.store.sql_deliveries import SqlDeliveries
@@ -67,6 +68,8 @@ class SqlStore:
         self.watch = SqlWatch(database)
         self.clusters = SqlClusters(database)
         self.api_secrets = SqlApiSecrets(database)
+        self.applications = SqlApplications(database)
+        self.api_tokens = SqlApiTokens(database)
         self.signing_keys = SqlSigningKeys(database)
         self.webhooks = SqlWebhooks(database)
         self.deliveries = SqlDeliveries(database)
