@@ -11,3 +11,12 @@ lock --upgrade --extra dev pyproject.toml scripts/build.in -o requirements-dev.l
 # What is used at run time is exactly what was tested.
 lock --constraint requirements-dev.lock pyproject.toml scripts/build.in -o requirements.lock
 echo uv | lock --upgrade - -o requirements-uv.lock
+# The vendor's older clients run beside the newest, on its packages; 3.7.1 takes two more.
+lock_client() {
+    version=$1
+    shift
+    printf '%s\n' "dolbyio-rest-apis==$version" "$@" | lock --no-deps - -o "tests/clients/dolbyio-rest-apis-$version.lock"
+}
+lock_client 3.7.1 deprecated wrapt
+lock_client 4.0.1
+npm install --prefix tests/clients --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --silent

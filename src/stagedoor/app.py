@@ -34,7 +34,10 @@ from stagedoor.model.secret import Secret
 from stagedoor.outbound.guard import Guard
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.api_secrets import AccountOf, ApiSecrets
+from stagedoor.service.api_tokens import ApiTokens
+from stagedoor.service.applications import Applications
 from stagedoor.service.authorize import Authorizer
+from stagedoor.service.callers import Callers
 from stagedoor.service.children import Children
 from stagedoor.service.clusters import Clusters
 from stagedoor.service.controls import Controls
@@ -46,6 +49,7 @@ from stagedoor.service.keeper import Keeper
 from stagedoor.service.places import Places
 from stagedoor.service.ports import Clock, EngineControl
 from stagedoor.service.sessions import Sessions
+from stagedoor.service.signing_keys import SigningKeys
 from stagedoor.service.slowdown import Slowdown
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.streams import Streams
@@ -82,6 +86,7 @@ class Administration:
     countries: CountryFile
     explainer: Explainer
     children: Children
+    signing_keys: SigningKeys
 
 
 class Authority(NamedTuple):
@@ -176,7 +181,9 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
             revision=revision,
             keyring=keyring,
             accounts=Accounts(store=store, keyring=keyring, clock=clock),
-            api_secrets=_api_secrets(store, store.account_of_api_secret, keyring, clock),
+            api_secrets=_api_secrets(
+                store, store.account_of_api_secret, keyring, clock, Slowdown(clock=time.monotonic)
+            ),
             tokens=TokenAdmin(store=store, accounts=store, keyring=keyring, clock=clock, clusters=clusters.names),
             engines=Engines(store=store, keyring=keyring, clock=clock),
             clusters=clusters,
@@ -189,6 +196,9 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
                 children=children,
             ),
             children=children,
+            signing_keys=SigningKeys(
+                store=store.signing_keys, read=store.signing_keys.keys, keyring=keyring, clock=clock
+            ),
         )
     finally:
         await store.close()
@@ -268,10 +278,36 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             clock=clock,
             may_work=only.holds,
         )
-        reads = CachedReads(source=admin.store, view=view)
+        reads = CachedReads(
+            source=admin.store, view=view, keys=admin.store.signing_keys, api_tokens=admin.store.api_tokens
+        )
+        signing_keys = SigningKeys(
+            store=admin.store.signing_keys, read=reads.signing_keys, keyring=admin.keyring, clock=clock
+        )
+        slowdown = Slowdown(clock=time.monotonic)
+        api_secrets = _api_secrets(admin.store, reads.account_of_api_secret, admin.keyring, clock, slowdown)
+        api_tokens = ApiTokens(
+            store=admin.store.api_tokens,
+            applications=admin.store.applications,
+            facts_of=reads.api_token,
+            signer=signing_keys,
+            keyring=admin.keyring,
+            clock=clock,
+            slowdown=slowdown,
+            issuer=settings.url,
+        )
         others = api_app(
             accounts=admin.accounts,
-            api_secrets=_api_secrets(admin.store, reads.account_of_api_secret, admin.keyring, clock),
+            api_secrets=api_secrets,
+            api_tokens=api_tokens,
+            applications=Applications(
+                store=admin.store.applications,
+                tokens=admin.store.api_tokens,
+                keyring=admin.keyring,
+                clock=clock,
+                slowdown=slowdown,
+            ),
+            callers=Callers(api_secrets=api_secrets, api_tokens=api_tokens),
             clusters=admin.clusters,
             tokens=TokenAdmin(
                 store=admin.store,
@@ -282,6 +318,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
                 clusters=admin.clusters.names,
                 end_streams=streams.end_token,
             ),
+            signing_keys=signing_keys,
             streams=streams,
             thumbnailer=thumbnailer,
             webhooks=Webhooks(
@@ -306,6 +343,8 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             asyncio.create_task(deliverer.run(), name="deliverer"),
             asyncio.create_task(thumbnailer.run(), name="thumbnailer"),
             asyncio.create_task(admin.countries.run(), name="countries"),
+            asyncio.create_task(signing_keys.run(settings.key_rotation_days, only.holds), name="signing keys"),
+            asyncio.create_task(api_tokens.run(only.holds), name="API tokens"),
         ]
         try:
             root = Root(hooks=hooks, exact={"/healthz": health, "/readyz": health}, others=others)
@@ -345,8 +384,9 @@ def _sender(guard: Guard) -> Sender:
     return GuardedClient(guard=guard)
 
 
-def _api_secrets(store: SqlStore, account_of: AccountOf, keyring: Keyring, clock: Clock) -> ApiSecrets:
-    slowdown = Slowdown(clock=time.monotonic)
+def _api_secrets(
+    store: SqlStore, account_of: AccountOf, keyring: Keyring, clock: Clock, slowdown: Slowdown
+) -> ApiSecrets:
     return ApiSecrets(store=store.api_secrets, account_of=account_of, keyring=keyring, clock=clock, slowdown=slowdown)
 
 

@@ -38,6 +38,8 @@ class Settings:
     """How many tokens, streams and misses each worker keeps in memory, each by itself."""
     country_file: Path = Path()
     """A file of countries in MaxMind's format; left out, `countries.mmdb` in the data directory."""
+    key_rotation_days: int = 90
+    """After how many days another signing key takes over; 0 for never."""
     webhook_networks: str = ""
     """Networks that webhooks may call although they are private, with commas between: `10.1.0.0/16,192.0.2.7`."""
     child_depth: int = 3
@@ -98,6 +100,7 @@ _LIMITS: Final = {
     "rtmp_port": (1, 65535),
     "hls_port": (1, 65535),
     "workers": (1, 256),
+    "key_rotation_days": (0, 3650),
     "cache_entries": (1, 100_000_000),
     "child_depth": (1, 8),
 }

@@ -6,6 +6,7 @@ more of them. The requests are the same in every run.
 """
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -54,7 +55,15 @@ class Authority:
         self.headers = {"Authorization": f"Bearer {secret}"}
         self.document: dict[str, Any] = json.loads(self.send("GET", f"{_BASE}/openapi.json", [], b"").body)
         authorization = [(b"authorization", self.headers["Authorization"].encode())]
+        self.own_application, self.application_headers = self._application(authorization)
         self.own_secret: int = json.loads(self.send("GET", f"{_BASE}/v1/api-secrets", authorization, b"").body)[0]["id"]
+
+    def _application(self, authorization: Headers) -> tuple[int, dict[str, str]]:
+        """Make an application, and return its id and what it shows itself with."""
+        body = json.dumps({"label": "asks", "scopes": ["live:*"]}).encode()
+        made = json.loads(self.send("POST", f"{_BASE}/v1/applications", authorization, body).body)
+        shown = base64.b64encode(f"{made['appKey']}:{made['appSecret']}".encode()).decode()
+        return made["id"], {"Authorization": f"Basic {shown}"}
 
     def close(self) -> None:
         """End it."""
@@ -121,7 +130,7 @@ class Requests:
         """Send one, and hold its answer to the document; what is wrong is noted, the first time for each operation."""
         name: str = case.operation.label
         self._name_what_exists(case)
-        request = requests.Request(**case.as_transport_kwargs(_BASE, self._authority.headers)).prepare()
+        request = requests.Request(**case.as_transport_kwargs(_BASE, self._headers_of(case))).prepare()
         headers = [
             (key.lower().encode("latin-1"), value if isinstance(value, bytes) else value.encode("latin-1"))
             for key, value in request.headers.items()
@@ -143,6 +152,11 @@ class Requests:
         if case.method == "POST" and answered.status in {200, 201} and answered.content_type == "application/json":
             self._keep(case.path, answered.body)
 
+    def _headers_of(self, case: Case[Any]) -> dict[str, str]:
+        """Return what is shown for an operation: wrong keys and secrets would be answered later each time."""
+        by_application = case.operation.definition.raw["security"] == [{"Application": []}]
+        return self._authority.application_headers if by_application else self._authority.headers
+
     def _name_what_exists(self, case: Case[Any]) -> None:
         """Put an id that exists in the place of a made-up one, two times of three."""
         for name, made_up in case.path_parameters.items():
@@ -154,6 +168,8 @@ class Requests:
             elif name == "apiSecretId" and _as_number(made_up) == self._authority.own_secret:
                 # Without the secret that is shown here, nothing would be found out any more.
                 case.path_parameters[name] = "0"
+            if name == "applicationId" and _as_number(case.path_parameters[name]) == self._authority.own_application:
+                case.path_parameters[name] = "0"
 
     def _keep(self, path: str, body: bytes) -> None:
         """Remember the id of what was made."""
@@ -161,7 +177,11 @@ class Requests:
         made = made.get("data", made) if isinstance(made, dict) else made
         if isinstance(made, dict) and isinstance(made.get("id"), int):
             name = {"/api/publish_token": "publish token", "/api/subscribe_token": "subscribe token"}
-            name |= {"/api/webhooks": "webhookId", "/v1/api-secrets": "apiSecretId"}
+            name |= {
+                "/api/webhooks": "webhookId",
+                "/v1/api-secrets": "apiSecretId",
+                "/v1/applications": "applicationId",
+            }
             self._known[name.get(path, path)].append(str(made["id"]))
 
 
@@ -202,11 +222,9 @@ def test_no_request_fails_and_no_answer_is_undeclared(asked: Authority) -> None:
             for each in definition.get("parameters", ())
             if each["in"] == "path"
         }
-        for content in definition.get("requestBody", {}).get("content", {}).values():
+        for media_type, content in definition.get("requestBody", {}).get("content", {}).items():
             for _ in range(3):
-                sent.ask(
-                    operation.Case(path_parameters=dict(path), body=content["example"], media_type="application/json")
-                )
+                sent.ask(operation.Case(path_parameters=dict(path), body=content["example"], media_type=media_type))
     for turn, operation, mode in itertools.product(range(3), operations, GenerationMode):
         # One turn makes some more than the number that is to be; a further one only what is missing.
         if turn == 0 or sent.count < REQUESTS:

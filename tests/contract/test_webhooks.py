@@ -22,9 +22,11 @@ from stagedoor.edge.millicast.webhooks import webhook_operations
 from stagedoor.edge.native.problem import Problems
 from stagedoor.edge.native.webhooks import delivery_operations
 from stagedoor.edge.operation import Mount
+from stagedoor.model.application import Caller as ApiCaller
 from stagedoor.model.errors import NotPermitted
 from stagedoor.model.events import EventType
 from stagedoor.model.ids import AccountId
+from stagedoor.model.scope import FULL
 from stagedoor.model.webhook import OWN_EVENTS
 from stagedoor.service.webhooks import MOST_WEBHOOKS
 from stagedoor.store import schema
@@ -139,10 +141,10 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-async def _authenticate(secret: str, _client_ip: str) -> AccountId:
+async def _authenticate(secret: str, _client_ip: str) -> ApiCaller:
     if secret not in {ALICE, BOB}:
         raise NotPermitted("Unauthorized")
-    return AccountId(secret)
+    return ApiCaller(AccountId(secret), FULL)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from stagedoor.cli import account, cluster, config, engine, explain, geo, secret, start, token
+from stagedoor.cli import account, cluster, config, engine, explain, geo, key, secret, start, token
 from stagedoor.model.errors import StagedoorError
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
@@ -22,6 +22,7 @@ app.add_typer(cluster.app, name="cluster")
 app.add_typer(account.app, name="account")
 app.add_typer(token.app, name="token")
 app.add_typer(secret.app, name="secret")
+app.add_typer(key.app, name="key")
 app.add_typer(geo.app, name="geo")
 app.add_typer(config.app, name="config")
 

@@ -1,4 +1,4 @@
-"""What the API reads again and again, kept in memory: tokens by id, and whom API secrets speak for.
+"""What the API reads again and again, kept in memory: tokens by id, whom API secrets and tokens speak for, our keys.
 
 Never older than the newest acknowledged write: a read first catches up with what was announced, and what was read while a
 write was on its way is used once and not kept.
@@ -9,7 +9,9 @@ from typing import Final, Protocol, TypeVar
 
 from stagedoor.cluster.view import CachedView
 from stagedoor.model.account import AccountPolicy
+from stagedoor.model.application import ApiTokenFacts
 from stagedoor.model.ids import AccountId, TokenId
+from stagedoor.model.key import SigningKey
 from stagedoor.model.token import TokenKind, TokenRecord
 from stagedoor.service.ports import Change, ChangeKind
 
@@ -32,12 +34,30 @@ class Source(Protocol):
         """Return the open account whose API secret has `digest`; None when there is none."""
 
 
+class SigningKeySource(Protocol):
+    """The store, as far as keys are read here."""
+
+    async def keys(self) -> Sequence[SigningKey]:
+        """Return all keys that we sign with, oldest first."""
+
+
+class ApiTokenSource(Protocol):
+    """The store, as far as API tokens are read here."""
+
+    async def api_token(self, digest: bytes) -> ApiTokenFacts | None:
+        """Return what is known of the API token that has `digest`; None when there is none."""
+
+
 class CachedReads:
     """Reads through one process's view."""
 
-    def __init__(self, *, source: Source, view: CachedView) -> None:
-        """Take the store and the view."""
+    def __init__(self, *, source: Source, view: CachedView, keys: SigningKeySource, api_tokens: ApiTokenSource) -> None:
+        """Take the store, the view, and where our signing keys and API tokens are read."""
         self._source = source
+        self._key_source = keys
+        self._api_token_source = api_tokens
+        self._api_tokens: dict[bytes, ApiTokenFacts] = {}
+        self._keys: Sequence[SigningKey] | None = None
         self._view = view
         self._tokens: dict[TokenId, TokenRecord] = {}
         self._ids: dict[bytes, TokenId] = {}
@@ -90,6 +110,38 @@ class CachedReads:
             self._secrets[digest] = account
         return account
 
+    async def api_token(self, digest: bytes) -> ApiTokenFacts | None:
+        """Return what is known of the API token that has `digest`; None when there is none.
+
+        Raises: Unavailable.
+        """
+        if self._view.behind():
+            await self._view.catch_up()
+        known = self._api_tokens.get(digest)
+        if known is not None:
+            return known
+        facts, current = await self._read(lambda: self._api_token_source.api_token(digest))
+        # Security: what is nobody's is not kept, so that guessing fills no memory.
+        if current and facts is not None:
+            if len(self._api_tokens) >= CAPACITY:
+                del self._api_tokens[next(iter(self._api_tokens))]
+            self._api_tokens[digest] = facts
+        return facts
+
+    async def signing_keys(self) -> Sequence[SigningKey]:
+        """Return all keys that we sign with, oldest first.
+
+        Raises: Unavailable.
+        """
+        if self._view.behind():
+            await self._view.catch_up()
+        if self._keys is not None:
+            return self._keys
+        keys, current = await self._read(self._key_source.keys)
+        if current:
+            self._keys = keys
+        return keys
+
     async def _read(self, read: Callable[[], Awaitable[_T]]) -> tuple[_T, bool]:
         """Return what is read, and whether it may be kept: no write was announced meanwhile."""
         revision = self._view.revision
@@ -101,6 +153,8 @@ class CachedReads:
             self._tokens.clear()
             self._ids.clear()
             self._secrets.clear()
+            self._api_tokens.clear()
+            self._keys = None
             return
         for change in changes:
             if change.kind is ChangeKind.TOKEN:
@@ -109,3 +163,16 @@ class CachedReads:
                     del self._tokens[token_id]
             elif change.kind is ChangeKind.ACCOUNT:
                 self._secrets.clear()
+                self._api_tokens.clear()
+            elif change.kind is ChangeKind.KEY:
+                self._keys = None
+                self._api_tokens.clear()
+            elif change.kind is ChangeKind.CREDENTIAL:
+                self._forget_credential(change.key)
+
+    def _forget_credential(self, digest: bytes) -> None:
+        """Forget an API token, or all of them, as an application's scopes and secrets are in what is kept of each."""
+        if digest:
+            self._api_tokens.pop(digest, None)
+        else:
+            self._api_tokens.clear()

@@ -12,23 +12,23 @@ import msgspec
 
 from stagedoor.edge.asgi import Headers, Receive, Scope, Send, read_body
 from stagedoor.edge.operation import Answer, Call, Dialect, Mount, Operation, Page
-from stagedoor.edge.parse import parse_body, parse_query
-from stagedoor.model.errors import NotPermitted, StagedoorError
-from stagedoor.model.ids import AccountId
+from stagedoor.edge.parse import parse_body, parse_form, parse_query
+from stagedoor.model.application import NOBODY, Caller
+from stagedoor.model.errors import OutOfScope, StagedoorError
+from stagedoor.model.scope import KNOWN, covers
 
 _log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = 1_000_000
 
-Authenticate = Callable[[str, str], Awaitable[AccountId]]
-"""Return the account that an API secret speaks for, shown from an address.
+Authenticate = Callable[[str, str], Awaitable[Caller]]
+"""Return who shows a credential, from an address.
 
 Raises: NotPermitted, TooMany.
 """
 
 _JSON: Final = b"application/json"
 _PARAMETER: Final = "{}"
-_NOBODY: Final = AccountId("")
 _NO_PATH: Final = MappingProxyType[str, str]({})
 _INTERNAL: Final = "Internal error; the server's log says more"
 _encode: Final = msgspec.json.Encoder().encode
@@ -48,8 +48,12 @@ class Api:
     """The ASGI application of all operations."""
 
     def __init__(self, mounts: Sequence[Mount], *, authenticate: Authenticate) -> None:
-        """Take the operations, and how a caller is known. The first mount answers for paths that are nobody's."""
+        """Take the operations, and how a caller is known. The first mount answers for paths that are nobody's.
+
+        Of several mounts that a path begins as, that with the longest prefix answers.
+        """
         self._mounts = mounts
+        self._longest = sorted(mounts, key=lambda mount: len(mount.prefix), reverse=True)
         self._authenticate = authenticate
         self._root = _Node()
         for mount in mounts:
@@ -60,7 +64,7 @@ class Api:
         """Answer one request."""
         path: str = scope["path"]
         dialect = next(
-            (mount.dialect for mount in self._mounts if path.startswith(mount.prefix)), self._mounts[0].dialect
+            (mount.dialect for mount in self._longest if path.startswith(mount.prefix)), self._mounts[0].dialect
         )
         try:
             answer = await self._answer(scope, receive, dialect)
@@ -72,6 +76,8 @@ class Api:
         await _send(send, answer, scope["method"])
 
     def _add(self, operation: Operation) -> None:
+        if operation.scope not in KNOWN and not operation.public:
+            raise ValueError(f"{operation.method} {operation.path} has no scope that there is: {operation.scope!r}")
         node = self._root
         for segment in operation.path.strip("/").split("/"):
             node = node.follow.setdefault(_PARAMETER if segment.startswith("{") else segment, _Node())
@@ -106,36 +112,34 @@ class Api:
         headers: Headers = scope["headers"]
         client = scope.get("client")
         client_ip = client[0] if client else ""
-        account = _NOBODY if operation.public else await self._authenticate(_bearer(headers), client_ip)
+        caller = NOBODY
+        if not operation.public:
+            caller = await self._authenticate(dialect.credential(headers), client_ip)
+            # Security: an operation without a scope does not get into the tree, so this asks for one of every caller.
+            if not covers(caller.scopes, operation.scope):
+                raise OutOfScope(f"this needs the scope {operation.scope}", scope=operation.scope)
         raw = await read_body(receive, MAX_BODY_BYTES)
         if raw is None:
             return dialect.refuse_request(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
-        body = None if operation.body is None else parse_body(raw, operation.body, operation.names)
+        body = None
+        if operation.body is not None:
+            body = (
+                parse_form(raw, operation.body, headers)
+                if operation.form
+                else parse_body(raw, operation.body, operation.names)
+            )
         query = operation.query
         if query is not None:
             query = parse_query(scope["query_string"], query, operation.names)
         path = _NO_PATH if not values else dict(zip(_parameters(operation.path), values, strict=True))
-        data = await operation.handle(Call(account, path, query, body, raw, headers, client_ip))
+        data = await operation.handle(Call(caller.account, path, query, body, raw, headers, client_ip, caller))
         if isinstance(data, Page):
-            return Answer(operation.status, data.content_type.encode(), data.content)
+            return Answer(operation.status, data.content_type.encode(), data.content, data.headers)
         return Answer(operation.status, _JSON, _encode(dialect.wrap(data)))
 
 
 def _parameters(path: str) -> list[str]:
     return [segment[1:-1] for segment in path.split("/") if segment.startswith("{")]
-
-
-def _bearer(headers: Headers) -> str:
-    """Return the API secret that is shown.
-
-    Raises: NotPermitted when none is.
-    """
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, secret = value.decode("latin-1").partition(" ")
-            if scheme.lower() == "bearer":
-                return secret.strip()
-    raise NotPermitted("Unauthorized")
 
 
 async def _send(send: Send, answer: Answer, method: str) -> None:

@@ -12,13 +12,22 @@ from stagedoor.edge.millicast.thumbnails import thumbnail_operations
 from stagedoor.edge.millicast.token_operations import token_operations
 from stagedoor.edge.millicast.webhooks import webhook_operations
 from stagedoor.edge.native.api_secrets import api_secret_operations
+from stagedoor.edge.native.applications import application_operations
 from stagedoor.edge.native.problem import Problems
 from stagedoor.edge.native.webhooks import delivery_operations
+from stagedoor.edge.oauth.dialect import OAuth
+from stagedoor.edge.oauth.published import published_operations
+from stagedoor.edge.oauth.tokens import client_token_operations
+from stagedoor.edge.oauth.tokens import token_operations as api_token_operations
 from stagedoor.edge.operation import Mount
 from stagedoor.model.token import TokenKind
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.api_secrets import ApiSecrets
+from stagedoor.service.api_tokens import ApiTokens
+from stagedoor.service.applications import Applications
+from stagedoor.service.callers import Callers
 from stagedoor.service.clusters import Clusters
+from stagedoor.service.signing_keys import SigningKeys
 from stagedoor.service.streams import Streams
 from stagedoor.service.thumbnails import Thumbnailer
 from stagedoor.service.token_admin import TokenAdmin
@@ -29,7 +38,11 @@ def api_app(
     *,
     accounts: Accounts,
     api_secrets: ApiSecrets,
+    api_tokens: ApiTokens,
+    applications: Applications,
+    callers: Callers,
     clusters: Clusters,
+    signing_keys: SigningKeys,
     streams: Streams,
     thumbnailer: Thumbnailer,
     tokens: TokenAdmin,
@@ -52,7 +65,18 @@ def api_app(
             *thumbnail_operations(thumbnailer),
         ),
     )
-    native = Mount("/v1", Problems(), (*api_secret_operations(api_secrets), *delivery_operations(webhooks)))
-    mounts = (compatible, native)
+    native = Mount(
+        "/v1",
+        Problems(),
+        (
+            *api_secret_operations(api_secrets),
+            *application_operations(applications),
+            *delivery_operations(webhooks),
+        ),
+    )
+    published = Mount("/.well-known", Problems(), published_operations(signing_keys, url))
+    oauth = Mount("/v1/auth", OAuth(), api_token_operations(applications, api_tokens))
+    clients = Mount("/v2", OAuth(), client_token_operations(api_tokens))
+    mounts = (compatible, native, oauth, clients, published)
     document = Mount("/openapi", Problems(), document_operations(mounts, url))
-    return Api((*mounts, document), authenticate=api_secrets.authenticate)
+    return Api((*mounts, document), authenticate=callers.authenticate)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -17,14 +18,18 @@ from stagedoor.edge.operation import Call, Mount, Operation, Page
 from stagedoor.edge.page import page
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_NUMBERS: Final = frozenset({"tokenId", "webhookId", "deliveryId", "apiSecretId"})
+_NUMBERS: Final = frozenset({"tokenId", "webhookId", "deliveryId", "apiSecretId", "applicationId", "secretId"})
 _ALWAYS: Final = (403, 413, 429, 500, 503)
-_ALWAYS_NATIVE: Final = (401, 413, 429, 500, 503)
+_ALWAYS_NATIVE: Final = (401, 403, 413, 429, 500, 503)
 _JSON: Final = "application/json"
+_FORM: Final = "application/x-www-form-urlencoded"
 _SECRET: Final = "API_Secret"
+_APPLICATION: Final = "Application"
 
 _ABOUT: Final = """\
-Set `API_SECRET` in your shell and paste any command: it is shown as `Authorization: Bearer`.
+Set `API_SECRET` in your shell and paste any command: it is shown as `Authorization: Bearer`. An API secret \
+may do everything; the token of an application, which it gets for its key and secret (`APP_KEY`, `APP_SECRET`), may do what its \
+scopes say, and stands in the same place.
 
 Below `/api` is the compatible API: success is `{"status": "success", "data": ...}`, what a caller did wrong is \
 `"status": "fail"` with a `message` in `data`, and what went wrong here is `"status": "error"` with a `message`. Below `/v1` is what \
@@ -106,7 +111,18 @@ def document(mounts: Sequence[Mount], url: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {_SECRET: {"type": "http", "scheme": "bearer", "description": "An API secret."}},
+            "securitySchemes": {
+                _SECRET: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API secret, which may do everything, or an application's token, with its scopes.",
+                },
+                _APPLICATION: {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The key and a secret of an application.",
+                },
+            },
         },
     }
 
@@ -118,7 +134,11 @@ def curl(operation: Operation, url: str) -> str:
     lines = [f"curl -sS -X {operation.method} {shlex.quote(url + path + query)}"]
     if not operation.public:
         lines.append('-H "Authorization: Bearer $API_SECRET"')
-    if operation.example is not None:
+    if operation.by_application:
+        lines.append('-u "$APP_KEY:$APP_SECRET"')
+    if operation.form:
+        lines.append(f"-d {shlex.quote(urlencode(operation.example))}")
+    elif operation.example is not None:
         lines.append("-H 'Content-Type: application/json'")
         lines.append(f"-d {shlex.quote(json.dumps(operation.example))}")
     return " \\\n  ".join(lines)
@@ -136,7 +156,7 @@ def _operation(
             "content": {kind: {"schema": answer if kind == _JSON else text} for kind in operation.sends},
         }
     }
-    always = _ALWAYS_NATIVE if mount.prefix == "/v1" else _ALWAYS
+    always = _ALWAYS if mount.prefix == "/api" else _ALWAYS_NATIVE
     for status in (*operation.refusals, *always):
         content_type, schema = mount.dialect.refusal_schema(status)
         responses[str(status)] = {
@@ -154,8 +174,13 @@ def _operation(
         shown["description"] = operation.text
     if operation.deprecated:
         shown["deprecated"] = True
-    if operation.public:
+    if operation.by_application:
+        shown["security"] = [{_APPLICATION: []}]
+    elif operation.public:
         shown["security"] = []
+    else:
+        # The roles of OpenAPI 3.1, for schemes that are not OAuth's own: the scopes that are needed.
+        shown["security"] = [{_SECRET: [operation.scope]}]
     parameters = _path_parameters(operation) + _query_parameters(operation, schema_of, components)
     if operation.keyed:
         parameters.append(_IDEMPOTENCY_KEY)
@@ -165,7 +190,7 @@ def _operation(
         content = {"schema": schema_of[id(operation.body)]}
         if operation.example is not None:
             content["example"] = operation.example
-        shown["requestBody"] = {"required": True, "content": {"application/json": content}}
+        shown["requestBody"] = {"required": True, "content": {_FORM if operation.form else _JSON: content}}
     return shown
 
 

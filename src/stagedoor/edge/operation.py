@@ -6,12 +6,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from stagedoor.edge.asgi import Headers
-from stagedoor.model.errors import StagedoorError
+from stagedoor.model.application import NOBODY, Caller
+from stagedoor.model.errors import NotPermitted, StagedoorError
 from stagedoor.model.ids import AccountId
 
 
 class Call(NamedTuple):
-    """One call of an operation, whose caller has shown whom it speaks for.
+    """One call of an operation, whose caller has shown whom it speaks for and may do this.
 
     `path` are the parameters in the path. `body` and `query` are what the operation's schemas made of them, else None.
     `raw` is the body as it came.
@@ -24,6 +25,7 @@ class Call(NamedTuple):
     raw: bytes
     headers: Headers
     client_ip: str
+    caller: Caller = NOBODY
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its name in small letters, the first of several; None when there is none."""
@@ -41,6 +43,7 @@ class Page(NamedTuple):
 
     content_type: str
     content: bytes
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +51,10 @@ class Operation:
     """One thing that a caller can ask for.
 
     `path` has its parameters in braces. `body`, `query` and `answer` are types that msgspec knows; `answer` is that of the data,
-    before the dialect wraps it. `names`: other names that fields of the body, or parameters of the query, may come under.
+    before the dialect wraps it. `scope`: what a caller has to be permitted (`model.scope`); everything that is not public has one. `names`: other names that fields of the body, or parameters of the query, may come under.
     `example`: a body for a runnable example, `example_query` the query of it. `refusals`: the statuses it may refuse with, apart
-    from those that every operation has. `public`: no API secret is asked for. `sends`: the types of what it may answer with.
+    from those that every operation has. `public`: no credential of the dialect's is asked for. `by_application`: an
+    application shows its key and secret instead, which the operation looks at. `form`: the body is a form, not JSON. `sends`: the types of what it may answer with.
     `keyed`: what comes again with the same `Idempotency-Key` is carried out once. `choices`: what parameters of the path may be.
     """
 
@@ -69,6 +73,9 @@ class Operation:
     status: int = 200
     refusals: tuple[int, ...] = (400,)
     public: bool = False
+    scope: str = ""
+    by_application: bool = False
+    form: bool = False
     deprecated: bool = False
     text: str = ""
     sends: tuple[str, ...] = ("application/json",)
@@ -86,7 +93,13 @@ class Answer(NamedTuple):
 
 
 class Dialect(Protocol):
-    """How an API words its answers and refusals."""
+    """How an API words its answers and refusals, and where its callers' credentials stand."""
+
+    def credential(self, headers: Headers) -> str:
+        """Return what a caller shows.
+
+        Raises: NotPermitted when it shows nothing.
+        """
 
     def wrap(self, data: Any) -> Any:
         """Return what is sent as JSON for an operation's data."""
@@ -102,6 +115,22 @@ class Dialect(Protocol):
 
     def refusal_schema(self, status: int) -> tuple[str, Mapping[str, Any]]:
         """Return the type of the content of a refusal, and its JSON schema."""
+
+
+class Bearer:
+    """The part of a dialect that takes credentials as most do: `Authorization: Bearer` (RFC 6750 section 2.1)."""
+
+    def credential(self, headers: Headers) -> str:
+        """Return what a caller shows.
+
+        Raises: NotPermitted when it shows nothing.
+        """
+        for name, value in headers:
+            if name == b"authorization":
+                scheme, _, secret = value.decode("latin-1").partition(" ")
+                if scheme.lower() == "bearer":
+                    return secret.strip()
+        raise NotPermitted("Unauthorized")
 
 
 class Mount(NamedTuple):

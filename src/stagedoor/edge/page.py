@@ -71,7 +71,8 @@ def _article(method: str, path: str, operation: Mapping[str, Any], types: Mappin
         (parameter["name"], parameter["in"], parameter["schema"], parameter["required"])
         for parameter in operation.get("parameters", ())
     ]
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    contents: Mapping[str, Any] = operation.get("requestBody", {}).get("content", {})
+    body: Mapping[str, Any] = next((content["schema"] for content in contents.values()), {})
     rows += [(name, "body", schema, needed) for name, schema, needed in _fields(body, types)]
     table = "".join(
         f"<tr><td>{_name(name, needed=needed)}<td>{place}<td>{_in_words(schema)}"
@@ -87,8 +88,15 @@ def _article(method: str, path: str, operation: Mapping[str, Any], types: Mappin
         f'<article id="{operation["operationId"]}"><h3>{_text(operation["summary"])}{old}</h3>'
         f"<p class=line><span class={method}>{method}</span> {_text(path)}</p>{text}"
         f"<pre tabindex=0>{html.escape(operation['x-codeSamples'][0]['source'])}</pre>{fields}"
-        f"<p class=small>Answers {done[0]}: {_answer(done[1])}."
+        f"{_scope(operation)}<p class=small>Answers {done[0]}: {_answer(done[1])}."
         f" <span class=quiet>Refuses with {', '.join(status for status, _ in refused)}.</span></p></article>"
+    )
+
+
+def _scope(operation: Mapping[str, Any]) -> str:
+    scopes = [scope for each in operation.get("security", ()) for needed in each.values() for scope in needed]
+    return (
+        f"<p class=small>Scope: {', '.join(f'<code>{_text(scope)}</code>' for scope in scopes)}.</p>" if scopes else ""
     )
 
 

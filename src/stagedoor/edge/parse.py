@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec.inspect import ListType, StructType, UnionType, type_info
 
+from stagedoor.edge.asgi import Headers
 from stagedoor.model.errors import InvalidInput
 
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
@@ -61,6 +62,30 @@ def parse_query(query: bytes, schema: Any, names: Mapping[str, str] = _NO_NAMES)
     except msgspec.ValidationError as error:
         message, name = _problem(str(error), {})
         raise InvalidQuery(message, field=name) from None
+
+
+def parse_form(body: bytes, schema: Any, headers: Headers) -> Any:
+    """Read a form (application/x-www-form-urlencoded) as `schema`.
+
+    Parameters without a value are as if they were left out, and none may come twice (RFC 6749 section 3.2).
+
+    Raises: InvalidInput that names the parameter at fault.
+    """
+    kind = next((value for name, value in headers if name == b"content-type"), b"")
+    if kind.partition(b";")[0].strip().lower() != b"application/x-www-form-urlencoded":
+        raise InvalidInput("send the body as application/x-www-form-urlencoded", field="body")
+    try:
+        found = parse_qs(body.decode(), max_num_fields=_MOST_PARAMETERS, errors="strict")
+    except ValueError:
+        raise InvalidInput("the body is not a form of UTF-8 text", field="body") from None
+    twice = next((name for name, values in found.items() if len(values) > 1), None)
+    if twice is not None:
+        raise InvalidInput(f"{twice[:64]} is given more than once", field=twice[:64])
+    try:
+        return msgspec.convert({name: values[0] for name, values in found.items()}, schema, strict=False)
+    except msgspec.ValidationError as error:
+        message, name = _problem(str(error), {})
+        raise InvalidInput(message, field=name) from None
 
 
 @lru_cache(maxsize=256)

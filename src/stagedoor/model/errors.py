@@ -4,9 +4,13 @@ A refused access is a `Decision`; these are for calls that could not be carried 
 
     StagedoorError
     +-- InvalidInput    the caller sent something that cannot be right
+    |   +-- InvalidScope       ... a scope that there is not, or that it may not have
+    |   +-- UnsupportedGrant   ... a way to a token that we do not know
     +-- NotFound        the thing named does not exist (for this caller)
     +-- Conflict        it clashes with what is already there
     +-- NotPermitted    the caller may not do this
+    |   +-- InvalidClient      ... no application is shown, or not its secret
+    |   +-- OutOfScope         ... it is known, and this is not within its scopes
     +-- TooMany         the caller has to slow down
     +-- Unavailable     a part we need is not answering
     +-- ConfigError     the operator's settings cannot work
@@ -35,6 +39,18 @@ class InvalidInput(StagedoorError):
     code = "invalid_input"
 
 
+class InvalidScope(InvalidInput):
+    """A scope that there is not, or that the caller may not have (RFC 6749 section 5.2)."""
+
+    code = "invalid_scope"
+
+
+class UnsupportedGrant(InvalidInput):
+    """The caller wants a token in a way that we do not know (RFC 6749 section 5.2)."""
+
+    code = "unsupported_grant_type"
+
+
 class NotFound(StagedoorError):
     """The thing named does not exist, or not for this caller."""
 
@@ -51,6 +67,23 @@ class NotPermitted(StagedoorError):
     """The caller did not show that it may do this."""
 
     code = "not_permitted"
+
+
+class InvalidClient(NotPermitted):
+    """No application is shown, or not its secret (RFC 6749 section 5.2)."""
+
+    code = "invalid_client"
+
+
+class OutOfScope(NotPermitted):
+    """The caller is known, and what it asks for is not within its scopes: it needs `scope` (RFC 6750 section 3.1)."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, message: str, *, scope: str = "", field: str | None = None) -> None:
+        """Keep what `StagedoorError` keeps, and the scope that is needed."""
+        super().__init__(message, field=field)
+        self.scope = scope
 
 
 class TooMany(StagedoorError):

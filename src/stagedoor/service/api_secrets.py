@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from stagedoor.model.api_secret import ApiSecret
+from stagedoor.model.application import Caller, CallerKind
 from stagedoor.model.errors import InvalidInput, NotPermitted
 from stagedoor.model.ids import AccountId
+from stagedoor.model.scope import FULL
 from stagedoor.model.secret import Secret
 from stagedoor.service.ports import ApiSecretStore, Clock
 from stagedoor.service.slowdown import Slowdown
@@ -41,15 +43,15 @@ class ApiSecrets:
         self._clock = clock
         self._slowdown = slowdown
 
-    async def authenticate(self, api_secret: str, client_ip: str) -> AccountId:
-        """Return the account an API secret speaks for, shown from an address.
+    async def authenticate(self, api_secret: str, client_ip: str) -> Caller:
+        """Return whom an API secret speaks for, shown from an address: it may do everything.
 
         Raises: NotPermitted when it is none of ours, whatever is wrong with it, and later each time; TooMany.
         """
         if is_api_secret(api_secret):
             account = await self._account_of(self._digest(api_secret))
             if account is not None:
-                return account
+                return Caller(account, FULL, CallerKind.API_SECRET)
         await self._slowdown.failed(client_ip)
         raise NotPermitted("Unauthorized")
 

@@ -19,7 +19,7 @@ from stagedoor.model.cluster import Cluster, Place
 from stagedoor.model.decision import Decision, Reason
 from stagedoor.model.engine import Engine
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.key import Algorithm
+from stagedoor.model.key import Algorithm, KeyState, SigningKey
 from stagedoor.model.secret import Secret
 from stagedoor.model.session import Broadcast, OpenSession, SessionStart
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms, VerifiedToken
@@ -111,6 +111,36 @@ class Asked(NamedTuple):
     digests: tuple[bytes, ...]
     names: tuple[str, ...]
     unverified: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSigningKey:
+    """A key about to be kept, its private half sealed. `added_on`: seconds since the epoch."""
+
+    kid: str
+    algorithm: Algorithm
+    public_jwk: str
+    sealed: bytes
+    added_on: int
+
+
+class SigningKeyStore(Protocol):
+    """The keys that we sign with. At most one of an algorithm is in use."""
+
+    async def keys(self) -> Sequence[SigningKey]:
+        """Return all keys, oldest first."""
+
+    async def add(self, new: NewSigningKey, state: KeyState, unless: Callable[[SigningKey], bool]) -> SigningKey:
+        """Keep a new key; with one of its algorithm there that `unless` holds of, return the newest such one instead.
+
+        One that is put in use takes the place of the one that was.
+        """
+
+    async def change(self, kid: str, state: KeyState, at: int) -> SigningKey:
+        """Bring a key into a state, `at` seconds since the epoch; one put in use takes the place of the one that was.
+
+        Raises: NotFound; Conflict where `model.key.may_become` says no.
+        """
 
 
 class Facts(NamedTuple):

@@ -48,6 +48,7 @@ from stagedoor.store.codec import (
     write_policy,
 )
 from stagedoor.store.sql_api_secrets import SqlApiSecrets
+from stagedoor.store.sql_applications import SqlApiTokens, SqlApplications
 from stagedoor.store.sql_broadcasts import SqlBroadcasts
 from stagedoor.store.sql_children import SqlChildren, read_parentage
 from stagedoor.store.sql_clusters import SqlClusters, require_cluster
@@ -55,6 +56,7 @@ from stagedoor.store.sql_deliveries import SqlDeliveries
 from stagedoor.store.sql_groups import SqlGroups, read_group_streams
 from stagedoor.store.sql_passes import SqlPasses
 from stagedoor.store.sql_sessions import SqlSessions, read_bound
+from stagedoor.store.sql_signing_keys import SqlSigningKeys
 from stagedoor.store.sql_tokens import SqlTokens
 from stagedoor.store.sql_turns import SqlTurns
 from stagedoor.store.sql_watch import SqlWatch, tells_viewers
@@ -84,6 +86,9 @@ class SqlStore:
         self.watch = SqlWatch(database)
         self.clusters = SqlClusters(database)
         self.api_secrets = SqlApiSecrets(database)
+        self.applications = SqlApplications(database)
+        self.api_tokens = SqlApiTokens(database)
+        self.signing_keys = SqlSigningKeys(database)
         self.webhooks = SqlWebhooks(database)
         self.deliveries = SqlDeliveries(database)
         self.broadcasts = SqlBroadcasts(database, self.sessions)

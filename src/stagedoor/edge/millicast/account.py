@@ -178,6 +178,7 @@ def account_operations(accounts: Accounts, clusters: ClusterNames) -> tuple[Oper
             method="GET",
             path="/api/v3/account/info",
             name="read_account",
+            scope="live:account:read",
             tag="Account",
             summary="Read the account's id",
             handle=info,
@@ -212,17 +213,20 @@ def _country_operations(accounts: Accounts) -> tuple[Operation, ...]:
         get(
             path="/api/v3/account/security",
             name="read_account_countries",
+            scope="live:account:read",
             summary="Read the countries of the account's streams",
         ),
         put(
             method="PUT",
             path="/api/v3/account/security",
             name="set_account_countries",
+            scope="live:account:update",
             summary="Set the countries of the account's streams",
         ),
         get(
             path="/api/geo/account",
             name="read_account_geo",
+            scope="live:account:read",
             summary="Read the countries of the account's streams, by the older name",
             deprecated=True,
         ),
@@ -230,6 +234,7 @@ def _country_operations(accounts: Accounts) -> tuple[Operation, ...]:
             method="POST",
             path="/api/geo/account",
             name="set_account_geo",
+            scope="live:account:update",
             summary="Set the countries of the account's streams, by the older name",
             deprecated=True,
         ),
@@ -265,6 +270,7 @@ def _cascade_operations(accounts: Accounts, clusters: ClusterNames) -> tuple[Ope
         new(
             method="GET",
             name="read_distribution",
+            scope="live:account:read",
             summary="Read how broadcasts are handed on to other clusters",
             handle=read_distribution,
             refusals=(),
@@ -272,6 +278,7 @@ def _cascade_operations(accounts: Accounts, clusters: ClusterNames) -> tuple[Ope
         new(
             method="PUT",
             name="set_distribution",
+            scope="live:account:update",
             summary="Set how broadcasts are handed on to other clusters",
             handle=update_distribution,
             body=UpdateDistribution,
@@ -280,6 +287,7 @@ def _cascade_operations(accounts: Accounts, clusters: ClusterNames) -> tuple[Ope
         old(
             method="GET",
             name="read_geo_cascade",
+            scope="live:account:read",
             summary="Read how broadcasts are handed on, by the older name",
             handle=read,
             refusals=(),
@@ -287,6 +295,7 @@ def _cascade_operations(accounts: Accounts, clusters: ClusterNames) -> tuple[Ope
         old(
             method="PUT",
             name="set_geo_cascade",
+            scope="live:account:update",
             summary="Set how broadcasts are handed on, by the older name",
             handle=update,
             body=UpdateCascade,
@@ -316,6 +325,7 @@ def _expiration_operations(accounts: Accounts) -> tuple[Operation, ...]:
         operation(
             method="GET",
             name="read_media_expiration",
+            scope="live:account:read",
             summary="Read after how long what was recorded is deleted",
             handle=read,
             refusals=(),
@@ -323,6 +333,7 @@ def _expiration_operations(accounts: Accounts) -> tuple[Operation, ...]:
         operation(
             method="PUT",
             name="set_media_expiration",
+            scope="live:account:update",
             summary="Set after how long what was recorded is deleted",
             handle=update,
             body=UpdateExpiration,
@@ -340,6 +351,7 @@ def _storage_operations() -> tuple[Operation, ...]:
         operation(
             method="GET",
             name="list_storage_profiles",
+            scope="live:storage_profile:read",
             summary="List the storage profiles",
             handle=nothing,
             answer=list[Profile],
@@ -348,6 +360,7 @@ def _storage_operations() -> tuple[Operation, ...]:
         operation(
             method="POST",
             name="create_storage_profile",
+            scope="live:storage_profile:create",
             summary="Create a storage profile",
             handle=_no_storage,
             body=CreateProfile,
@@ -357,16 +370,24 @@ def _storage_operations() -> tuple[Operation, ...]:
             method="POST",
             path="/api/v3/account/media/storage/validate",
             name="validate_storage",
+            scope="live:storage_profile:create",
             summary="Find out whether a bucket can be written to",
             handle=_no_storage,
             body=Storage,
             answer=Validated,
             example=bucket,
         ),
-        one(method="GET", name="read_storage_profile", summary="Read a storage profile", handle=_no_profile),
+        one(
+            method="GET",
+            name="read_storage_profile",
+            scope="live:storage_profile:read",
+            summary="Read a storage profile",
+            handle=_no_profile,
+        ),
         one(
             method="PUT",
             name="update_storage_profile",
+            scope="live:storage_profile:update",
             summary="Change a storage profile",
             handle=_no_storage,
             body=UpdateProfile,
@@ -375,6 +396,7 @@ def _storage_operations() -> tuple[Operation, ...]:
         one(
             method="DELETE",
             name="delete_storage_profile",
+            scope="live:storage_profile:delete",
             summary="Delete a storage profile",
             handle=_no_profile,
             answer=bool,

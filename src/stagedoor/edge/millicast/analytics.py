@@ -42,6 +42,7 @@ def analytics_operations() -> tuple[Operation, ...]:
             path="/api/analytics/media/storage/usage",
             name="analytics_media_storage_usage",
             tag="Analytics",
+            scope="live:analytics:read",
             summary="Bytes that media assets take",
             handle=_asset_usage,
             answer=schemas.AssetUsage,
@@ -74,6 +75,7 @@ def _operation(report: _Report) -> Operation:
         path=f"/api/analytics/{report.path}",
         name=f"analytics_{report.path.replace('/', '_')}",
         tag="Analytics",
+        scope="live:analytics:read",
         summary=report.summary,
         handle=handle,
         answer=report.answer,
@@ -107,6 +109,7 @@ def _records(
         path=path,
         name=name,
         tag="Analytics",
+        scope="live:analytics:read",
         summary=summary,
         handle=handle,
         answer=list[answer],  # type: ignore[valid-type]  # a type made at run time

@@ -72,10 +72,18 @@ def cluster_operations(clusters: Clusters, accounts: Accounts) -> tuple[Operatio
 
     operation = partial(Operation, path="/api/cluster", tag="Clusters", answer=ShownClusters)
     return (
-        operation(method="GET", name="read_clusters", summary="List the clusters", handle=read, refusals=()),
+        operation(
+            method="GET",
+            name="read_clusters",
+            scope="live:cluster:read",
+            summary="List the clusters",
+            handle=read,
+            refusals=(),
+        ),
         operation(
             method="PUT",
             name="set_default_cluster",
+            scope="live:cluster:update",
             summary="Choose the cluster of tokens that name none",
             handle=choose,
             body=DefaultCluster,

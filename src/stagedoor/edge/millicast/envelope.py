@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stagedoor.edge.operation import Answer
+from stagedoor.edge.operation import Answer, Bearer
 from stagedoor.edge.parse import InvalidQuery
 from stagedoor.model.errors import (
     Conflict,
@@ -59,7 +59,7 @@ _ERROR_SCHEMA: Final = {
 }
 
 
-class Envelopes:
+class Envelopes(Bearer):
     """The compatible dialect."""
 
     def wrap(self, data: Any) -> Any:

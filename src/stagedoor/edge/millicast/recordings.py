@@ -31,6 +31,7 @@ def _file_operations() -> tuple[Operation, ...]:
         get(
             path=f"{_FILES}/{{recordFileId}}",
             name="read_record_file",
+            scope="live:recording:read",
             summary="Read a record file",
             handle=_no_file,
             answer=schemas.File,
@@ -39,12 +40,14 @@ def _file_operations() -> tuple[Operation, ...]:
             method="DELETE",
             path=f"{_FILES}/{{recordFileId}}",
             name="delete_record_file",
+            scope="live:recording:delete",
             summary="Delete a record file",
             handle=_no_file,
         ),
         post(
             path=f"{_FILES}/delete",
             name="delete_record_files",
+            scope="live:recording:delete",
             summary="Delete record files",
             handle=_delete_files,
             body=schemas.RemoveFiles,
@@ -53,6 +56,7 @@ def _file_operations() -> tuple[Operation, ...]:
         post(
             path=f"{_FILES}/delete/all",
             name="delete_all_record_files",
+            scope="live:recording:delete",
             summary="Delete all record files",
             handle=_delete_all,
             refusals=(),
@@ -60,6 +64,7 @@ def _file_operations() -> tuple[Operation, ...]:
         list_(
             path=f"{_FILES}/list",
             name="list_record_files",
+            scope="live:recording:read",
             summary="List the record files",
             query=schemas.ListFiles,
             example_query=_PAGE,
@@ -67,6 +72,7 @@ def _file_operations() -> tuple[Operation, ...]:
         list_(
             path=f"{_FILES}/list_by_token",
             name="list_record_files_by_token",
+            scope="live:recording:read",
             summary="List the record files of a token",
             handle=_files_by_token,
             query=schemas.ListFilesByToken,
@@ -75,6 +81,7 @@ def _file_operations() -> tuple[Operation, ...]:
         list_(
             path=f"{_FILES}/list_by_stream",
             name="list_record_files_by_stream",
+            scope="live:recording:read",
             summary="List the record files of a stream",
             query=schemas.ListFilesByStream,
             example_query=f"streamname=main&{_PAGE}",
@@ -82,6 +89,7 @@ def _file_operations() -> tuple[Operation, ...]:
         get(
             path=f"{_FILES}/usage",
             name="read_record_file_usage",
+            scope="live:recording:read",
             summary="Read how many bytes the record files take",
             handle=_usage,
             answer=schemas.FileUsage,
@@ -90,6 +98,7 @@ def _file_operations() -> tuple[Operation, ...]:
         get(
             path=f"{_FILES}/usage_billing",
             name="read_record_file_billing",
+            scope="live:recording:read",
             summary="Read how many gigabyte hours the record files took",
             handle=_billing,
             answer=schemas.FileBilling,
@@ -106,6 +115,7 @@ def _asset_operations() -> tuple[Operation, ...]:
         operation(
             method="POST",
             name="create_media_asset",
+            scope="live:recording:create",
             summary="Cut a clip from a broadcast",
             handle=_not_kept,
             answer=list[schemas.Asset],
@@ -115,6 +125,7 @@ def _asset_operations() -> tuple[Operation, ...]:
         operation(
             method="GET",
             name="list_media_assets",
+            scope="live:recording:read",
             summary="List the media assets",
             handle=nothing,
             answer=list[schemas.DownloadAsset],
@@ -124,6 +135,7 @@ def _asset_operations() -> tuple[Operation, ...]:
         operation(
             method="DELETE",
             name="delete_media_assets",
+            scope="live:recording:delete",
             summary="Delete media assets",
             handle=_delete_assets,
             answer=schemas.RemovedAssets,
@@ -134,6 +146,7 @@ def _asset_operations() -> tuple[Operation, ...]:
             method="POST",
             path=f"{_ASSETS}/upload",
             name="upload_media_asset",
+            scope="live:recording:create",
             summary="Get credentials for an upload",
             handle=_not_kept,
             answer=schemas.UploadCredentials,
@@ -142,16 +155,18 @@ def _asset_operations() -> tuple[Operation, ...]:
             method="POST",
             path=f"{_ASSETS}/register",
             name="register_media_asset",
+            scope="live:recording:create",
             summary="Make an upload a media asset",
             handle=_not_kept,
             answer=schemas.Asset,
             body=schemas.RegisterAsset,
             example={"objectPrefix": "uploads/1"},
         ),
-        one(method="GET", name="read_media_asset", summary="Read a media asset"),
+        one(method="GET", name="read_media_asset", scope="live:recording:read", summary="Read a media asset"),
         one(
             method="PATCH",
             name="update_media_asset",
+            scope="live:recording:update",
             summary="Change a media asset",
             body=schemas.UpdateAsset,
             example={"customPath": "shows/1"},
@@ -160,6 +175,7 @@ def _asset_operations() -> tuple[Operation, ...]:
             method="DELETE",
             path=f"{_ASSETS}/all/{{type}}",
             name="delete_all_media_assets",
+            scope="live:recording:delete",
             summary="Delete all media assets of a type",
             handle=_delete_all_assets,
             answer=schemas.RemovedAssets,

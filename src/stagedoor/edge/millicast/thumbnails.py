@@ -28,6 +28,7 @@ def thumbnail_operations(thumbnailer: Thumbnailer) -> tuple[Operation, ...]:
             method="POST",
             path="/api/thumbnails",
             name="trigger_thumbnail",
+            scope="live:thumbnail:create",
             tag="Thumbnails",
             summary="Picture a live stream and send the picture to the webhooks that ask for thumbnails",
             handle=trigger,

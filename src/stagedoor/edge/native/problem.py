@@ -6,12 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from stagedoor.edge.operation import Answer
+from stagedoor.edge.operation import Answer, Bearer
 from stagedoor.model.errors import (
     Conflict,
     InvalidInput,
     NotFound,
     NotPermitted,
+    OutOfScope,
     StagedoorError,
     TooMany,
     Unavailable,
@@ -21,6 +22,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 
 _STATUS: Final[Mapping[type[StagedoorError], int]] = {
     InvalidInput: 400,
+    OutOfScope: 403,
     NotPermitted: 401,
     NotFound: 404,
     Conflict: 409,
@@ -43,7 +45,7 @@ _SCHEMA: Final = {
 }
 
 
-class Problems:
+class Problems(Bearer):
     """The dialect of our own API: data as it is, errors as problem details."""
 
     def wrap(self, data: Any) -> Any:
@@ -57,6 +59,8 @@ class Problems:
         headers: list[tuple[bytes, bytes]] = []
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if isinstance(error, OutOfScope):
+            headers.append((b"www-authenticate", f'Bearer error="{error.code}", scope="{error.scope}"'.encode()))
         if isinstance(error, TooMany):
             headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
         return _problem(status, error.message, more)._replace(headers=headers)
