@@ -42,6 +42,7 @@ from stagedoor.service.dispatch import Dispatcher
 from stagedoor.service.engines import Engines, control_secret
 from stagedoor.service.explain import Explainer
 from stagedoor.service.keeper import Keeper
+from stagedoor.service.mint import Minter
 from stagedoor.service.places import Places
 from stagedoor.service.ports import Clock, EngineControl
 from stagedoor.service.sessions import Sessions
@@ -50,6 +51,7 @@ from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.streams import Streams
 from stagedoor.service.thumbnails import Thumbnailer
 from stagedoor.service.token_admin import TokenAdmin
+from stagedoor.service.verifiers import Verifiers
 from stagedoor.service.watch import Watch
 from stagedoor.service.webhook_ports import Sender
 from stagedoor.service.webhooks import Webhooks
@@ -80,6 +82,8 @@ class Administration:
     clusters: Clusters
     countries: CountryFile
     explainer: Explainer
+    verifiers: Verifiers
+    minter: Minter
 
 
 class Authority(NamedTuple):
@@ -167,6 +171,9 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
     clusters = Clusters(
         store=store.clusters, places=Places(addresses=countries), clock=clock, host=media_host(settings.url)
     )
+    tokens = TokenAdmin(store=store, accounts=store, keyring=keyring, clock=clock, clusters=clusters.names)
+    explainer = Explainer(source=store, sessions=store.sessions, keyring=keyring, countries=countries)
+    verifiers = Verifiers(store=store.verifiers, keyring=keyring, clock=clock)
     try:
         yield Administration(
             store=store,
@@ -174,11 +181,19 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
             keyring=keyring,
             accounts=Accounts(store=store, keyring=keyring, clock=clock),
             api_secrets=_api_secrets(store, store.account_of_api_secret, keyring, clock),
-            tokens=TokenAdmin(store=store, accounts=store, keyring=keyring, clock=clock, clusters=clusters.names),
+            tokens=tokens,
             engines=Engines(store=store, keyring=keyring, clock=clock),
             clusters=clusters,
             countries=countries,
-            explainer=Explainer(source=store, sessions=store.sessions, keyring=keyring, countries=countries),
+            explainer=explainer,
+            verifiers=verifiers,
+            minter=Minter(
+                explainer=explainer,
+                tokens=tokens,
+                verifiers=verifiers,
+                clock=clock,
+                longest_seconds=settings.mint_seconds,
+            ),
         )
     finally:
         await store.close()
@@ -271,6 +286,8 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             ),
             streams=streams,
             thumbnailer=thumbnailer,
+            verifiers=admin.verifiers,
+            minter=admin.minter,
             webhooks=Webhooks(
                 store=admin.store.webhooks,
                 events=admin.store.deliveries,

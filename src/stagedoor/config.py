@@ -40,6 +40,8 @@ class Settings:
     """A file of countries in MaxMind's format; left out, `countries.mmdb` in the data directory."""
     webhook_networks: str = ""
     """Networks that webhooks may call although they are private, with commas between: `10.1.0.0/16,192.0.2.7`."""
+    mint_seconds: int = 300
+    """For how long credentials that are minted for media servers are good at most: they cannot be revoked."""
     rtmp_port: int = 1935
     """The RTMP port of the media server that `stagedoor up` starts."""
     hls_port: int = 8088
@@ -97,6 +99,7 @@ _LIMITS: Final = {
     "hls_port": (1, 65535),
     "workers": (1, 256),
     "cache_entries": (1, 100_000_000),
+    "mint_seconds": (1, 3600),
 }
 
 

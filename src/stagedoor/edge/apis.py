@@ -13,15 +13,18 @@ from stagedoor.edge.millicast.token_operations import token_operations
 from stagedoor.edge.millicast.webhooks import webhook_operations
 from stagedoor.edge.native.api_secrets import api_secret_operations
 from stagedoor.edge.native.problem import Problems
+from stagedoor.edge.native.verifiers import verifier_operations
 from stagedoor.edge.native.webhooks import delivery_operations
 from stagedoor.edge.operation import Mount
 from stagedoor.model.token import TokenKind
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.api_secrets import ApiSecrets
 from stagedoor.service.clusters import Clusters
+from stagedoor.service.mint import Minter
 from stagedoor.service.streams import Streams
 from stagedoor.service.thumbnails import Thumbnailer
 from stagedoor.service.token_admin import TokenAdmin
+from stagedoor.service.verifiers import Verifiers
 from stagedoor.service.webhooks import Webhooks
 
 
@@ -30,9 +33,11 @@ def api_app(
     accounts: Accounts,
     api_secrets: ApiSecrets,
     clusters: Clusters,
+    minter: Minter,
     streams: Streams,
     thumbnailer: Thumbnailer,
     tokens: TokenAdmin,
+    verifiers: Verifiers,
     webhooks: Webhooks,
     url: str,
 ) -> Api:
@@ -52,7 +57,15 @@ def api_app(
             *thumbnail_operations(thumbnailer),
         ),
     )
-    native = Mount("/v1", Problems(), (*api_secret_operations(api_secrets), *delivery_operations(webhooks)))
+    native = Mount(
+        "/v1",
+        Problems(),
+        (
+            *api_secret_operations(api_secrets),
+            *delivery_operations(webhooks),
+            *verifier_operations(verifiers, minter),
+        ),
+    )
     mounts = (compatible, native)
     document = Mount("/openapi", Problems(), document_operations(mounts, url))
     return Api((*mounts, document), authenticate=api_secrets.authenticate)

@@ -7,6 +7,7 @@ A refused access is a `Decision`; these are for calls that could not be carried 
     +-- NotFound        the thing named does not exist (for this caller)
     +-- Conflict        it clashes with what is already there
     +-- NotPermitted    the caller may not do this
+    +-- Refused         what is asked for is not allowed, for a reason that is told
     +-- TooMany         the caller has to slow down
     +-- Unavailable     a part we need is not answering
     +-- ConfigError     the operator's settings cannot work
@@ -51,6 +52,17 @@ class NotPermitted(StagedoorError):
     """The caller did not show that it may do this."""
 
     code = "not_permitted"
+
+
+class Refused(StagedoorError):
+    """What is asked for is not allowed; `reason` is a code that says why."""
+
+    code = "refused"
+
+    def __init__(self, message: str, *, reason: str = "refused", field: str | None = None) -> None:
+        """Keep what `StagedoorError` keeps, and the reason."""
+        super().__init__(message, field=field)
+        self.reason = reason
 
 
 class TooMany(StagedoorError):

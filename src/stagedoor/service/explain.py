@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from stagedoor.model.account import OPEN
-from stagedoor.model.decision import Decision
+from stagedoor.model.decision import Decision, Standing
 from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.ids import TokenId
-from stagedoor.model.token import TokenState
+from stagedoor.model.token import TokenState, VerifiedToken
 from stagedoor.policy import Finding, explain, internally
 from stagedoor.service.authorize import Attempt, counted_per, session_start
 from stagedoor.service.ports import CountryLookup, FactSource, SessionStore, TokenFacts
@@ -17,11 +17,16 @@ from stagedoor.tokens.opaque import parse_opaque
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A decision, every rule that was looked at, and the token it was about if one was known."""
+    """A decision, every rule that was looked at, and the token it was about if one was known.
+
+    `token` and `standing` are what was judged.
+    """
 
     decision: Decision
     findings: tuple[Finding, ...]
     token_id: TokenId | None
+    token: VerifiedToken | None
+    standing: Standing
 
 
 class Explainer:
@@ -62,7 +67,7 @@ class Explainer:
         token = facts.token
         if token is not None and token.internal:
             decision, findings = explain(token, access, internally(stands), at)
-            return Explained(decision, findings, token.id)
+            return Explained(decision, findings, token.id, token, stands)
         if engine is not None:
             stands = stands._replace(
                 address_trusted=engine.address_trust is not AddressTrust.UNTRUSTED,
@@ -74,4 +79,4 @@ class Explainer:
             usage = await self._sessions.usage(start, counted_per(token))
             stands = stands._replace(usage=usage, running=attempt.running or usage.own is not None)
         decision, findings = explain(token, access, stands, at, runs=attempt.running)
-        return Explained(decision, findings, token.id if token is not None else None)
+        return Explained(decision, findings, token.id if token is not None else None, token, stands)

@@ -40,6 +40,7 @@ from stagedoor.store.sql_passes import SqlPasses
 from stagedoor.store.sql_sessions import SqlSessions, read_bound
 from stagedoor.store.sql_tokens import SqlTokens
 from stagedoor.store.sql_turns import SqlTurns
+from stagedoor.store.sql_verifiers import SqlVerifiers
 from stagedoor.store.sql_watch import SqlWatch, tells_viewers
 from stagedoor.store.sql_webhooks import SqlWebhooks
 from stagedoor.store.transactions import Database
@@ -67,6 +68,7 @@ class SqlStore:
         self.clusters = SqlClusters(database)
         self.api_secrets = SqlApiSecrets(database)
         self.webhooks = SqlWebhooks(database)
+        self.verifiers = SqlVerifiers(database)
         self.deliveries = SqlDeliveries(database)
         self.broadcasts = SqlBroadcasts(database, self.sessions)
         self.passes = SqlPasses(database)

@@ -12,6 +12,7 @@ from stagedoor.model.errors import (
     InvalidInput,
     NotFound,
     NotPermitted,
+    Refused,
     StagedoorError,
     TooMany,
     Unavailable,
@@ -22,6 +23,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 _STATUS: Final[Mapping[type[StagedoorError], int]] = {
     InvalidInput: 400,
     NotPermitted: 401,
+    Refused: 403,
     NotFound: 404,
     Conflict: 409,
     TooMany: 429,
@@ -39,6 +41,7 @@ _SCHEMA: Final = {
         "detail": {"type": "string"},
         "code": {"type": "string"},
         "field": {"type": "string"},
+        "reason": {"type": "string"},
     },
 }
 
@@ -54,6 +57,8 @@ class Problems:
         """Answer one of our own errors."""
         status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
         more = {"code": error.code} | ({} if error.field is None else {"field": error.field})
+        if isinstance(error, Refused):
+            more["reason"] = error.reason
         headers: list[tuple[bytes, bytes]] = []
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
