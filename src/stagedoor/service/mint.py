@@ -39,7 +39,7 @@ from stagedoor.model.ids import AccountId, StreamId, TokenId, is_stream_name
 from stagedoor.model.key import Algorithm
 from stagedoor.model.reasons import EXPLANATIONS
 from stagedoor.model.secret import Secret
-from stagedoor.model.token import TokenKind, VerifiedToken
+from stagedoor.model.token import TokenKind, TokenState, VerifiedToken
 from stagedoor.model.verifier import Verifier, VerifierKind
 from stagedoor.policy import decide
 from stagedoor.service.authorize import Attempt
@@ -174,7 +174,7 @@ class Minter:
         opened = _opened(verifier, request.action)
         access = Access(request.action, stream, opened[0], request.client_ip)
         now = self._clock()
-        token, standing = await self._allowed(access, text, now)
+        token, standing = await self._allowed(access, text, now, verifier.kind)
         conditions = tuple(_conditions(token, standing, access))
         _check_carried(conditions, token, standing, verifier, request, opened, address)
         begins = int(now)
@@ -223,21 +223,27 @@ class Minter:
         standing = explained.standing._replace(secured=True)
         return decide(explained.token, access, standing, at), explained.token, standing
 
-    async def _allowed(self, access: Access, text: str, now: float) -> tuple[VerifiedToken, Standing]:
+    async def _allowed(
+        self, access: Access, text: str, now: float, kind: VerifierKind
+    ) -> tuple[VerifiedToken, Standing]:
         """Return the token that allows it, and how things stand.
 
         Raises: Refused.
         """
         decision, token, standing = await self._decide(access, text, now)
-        # What is tried out refuses nobody yet; what is minted in the meantime would outlast the trial.
-        reason = decision.reason if decision.shadowed is None else decision.shadowed
-        if decision.allowed and decision.shadowed is None and token is not None and not token.internal:
-            return token, standing
-        if reason is Reason.ACCOUNT_MISMATCH or (
-            token is not None and (token.internal or token.account != access.stream.account)
-        ):
+        if token is None or token.internal or token.account != access.stream.account:
             # Security: another account's token is as unknown here as one that does not exist.
-            reason = Reason.TOKEN_UNKNOWN
+            reason = Reason.TOKEN_UNKNOWN if token is not None else decision.reason
+        elif decision.allowed and decision.shadowed is None:
+            return token, standing
+        else:
+            # What is tried out refuses nobody yet; what is minted in the meantime would outlast the trial.
+            reason = decision.reason if decision.shadowed is None else decision.shadowed
+            granted = access.action in token.grant.actions and token.grant.covers(access.stream.name)
+            if granted and standing.token is TokenState.ACTIVE:
+                # A browser's origin is missing here by nature: what helps is another way in, not an origin.
+                for condition in _conditions(token, standing, access):
+                    _check_ever_carried(condition, kind)
         raise Refused(f"{reason}: {EXPLANATIONS[reason].hint}", reason=reason.value)
 
     async def _end(self, access: Access, text: str, now: int, end: int) -> int:
@@ -353,10 +359,19 @@ def _check_condition(
             raise _not_carried(verifier.kind, _SETTINGS[type(condition)])
         if address is None:
             raise InvalidInput("the token has rules about addresses: say the client's", field="clientIp")
-    elif not isinstance(condition, _IN_TIME):
+    else:
+        _check_ever_carried(condition, verifier.kind)
+
+
+def _check_ever_carried(condition: Condition, kind: VerifierKind) -> None:
+    """Refuse a condition that no form has a place for.
+
+    Raises: Refused, naming the setting.
+    """
+    if not isinstance(condition, (*_IN_TIME, *_BY_ADDRESS, Protocols)):
         # Security: a condition that is added and forgotten here is not carried either.
         name = condition.setting if isinstance(condition, Unjudged) else _SETTINGS.get(type(condition), "token")
-        raise _not_carried(verifier.kind, name)
+        raise _not_carried(kind, name)
 
 
 def _not_carried(kind: VerifierKind, name: str) -> Refused:
