@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -480,10 +480,8 @@ def _check_uri(claims: CatClaims, url: str) -> None:
         host = parts.hostname or ""
     except ValueError:
         raise _bad("what it is asked for is no URL") from None
-    # Security: a path that climbs would begin as it should and end elsewhere.
-    if claims.path_prefix and any(
-        part in (".", "..") for part in parts.path.replace("%2e", ".").replace("%2E", ".").split("/")
-    ):
+    # Security: a path that climbs would begin as it should and end elsewhere, however its dots and slashes are written.
+    if claims.path_prefix and not {".", ".."}.isdisjoint(unquote(unquote(parts.path)).replace("\\", "/").split("/")):
         raise _bad("it is for other paths")
     for said, found in ((claims.scheme, parts.scheme), (claims.host, host)):
         if said and said.lower() != found:
