@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from stagedoor.model.access import Action, Protocol
 from stagedoor.model.caveats import Over, Per
 from stagedoor.service.ports import FilterBy, SortBy
+from stagedoor.tokens.carriers import Carrier
 
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Url = Annotated[str, Meta(min_length=1, max_length=2048)]
@@ -291,8 +292,25 @@ class ShownRules(Struct, rename="camel", kw_only=True):
     shadow_until: str | UnsetType = UNSET
 
 
+class Carried(Struct, rename="camel"):
+    """How long a form of a token is, and what has room for it beside the stream's name."""
+
+    length: int
+    fits: Sequence[Carrier]
+
+
+class TokenCarriers(Struct, rename="camel", kw_only=True):
+    """The two forms of a token: hexadecimal digits as it is shown, and the same as unpadded base64url."""
+
+    hex: Carried
+    short: Carried
+
+
 class Token(ShownRules, rename="camel", kw_only=True):
-    """A token as answers show it. `name` is version 1's, and the same as the label."""
+    """A token as answers show it. `name` is version 1's, and the same as the label.
+
+    `carriers` is ours, where the token has one exact stream name.
+    """
 
     id: int
     label: str
@@ -309,6 +327,7 @@ class Token(ShownRules, rename="camel", kw_only=True):
     effective_settings: EffectiveSettings
     allowed_countries: Sequence[str]
     denied_countries: Sequence[str]
+    carriers: TokenCarriers | UnsetType = UNSET
 
 
 class SubscribeToken(Token, rename="camel", kw_only=True):
