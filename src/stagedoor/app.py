@@ -46,6 +46,7 @@ from stagedoor.service.dispatch import Dispatcher
 from stagedoor.service.engines import Engines, control_secret
 from stagedoor.service.explain import Explainer
 from stagedoor.service.keeper import Keeper
+from stagedoor.service.mint import Minter
 from stagedoor.service.places import Places
 from stagedoor.service.ports import Clock, EngineControl
 from stagedoor.service.sessions import Sessions
@@ -55,6 +56,7 @@ from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.streams import Streams
 from stagedoor.service.thumbnails import Thumbnailer
 from stagedoor.service.token_admin import TokenAdmin
+from stagedoor.service.verifiers import Verifiers
 from stagedoor.service.watch import Watch
 from stagedoor.service.webhook_ports import Sender
 from stagedoor.service.webhooks import Webhooks
@@ -87,6 +89,8 @@ class Administration:
     explainer: Explainer
     children: Children
     signing_keys: SigningKeys
+    verifiers: Verifiers
+    minter: Minter
 
 
 class Authority(NamedTuple):
@@ -175,6 +179,11 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
     clusters = Clusters(
         store=store.clusters, places=Places(addresses=countries), clock=clock, host=media_host(settings.url)
     )
+    tokens = TokenAdmin(store=store, accounts=store, keyring=keyring, clock=clock, clusters=clusters.names)
+    explainer = Explainer(
+        source=store, sessions=store.sessions, keyring=keyring, countries=countries, children=children
+    )
+    verifiers = Verifiers(store=store.verifiers, keyring=keyring, clock=clock)
     try:
         yield Administration(
             store=store,
@@ -184,20 +193,22 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
             api_secrets=_api_secrets(
                 store, store.account_of_api_secret, keyring, clock, Slowdown(clock=time.monotonic)
             ),
-            tokens=TokenAdmin(store=store, accounts=store, keyring=keyring, clock=clock, clusters=clusters.names),
+            tokens=tokens,
             engines=Engines(store=store, keyring=keyring, clock=clock),
             clusters=clusters,
             countries=countries,
-            explainer=Explainer(
-                source=store,
-                sessions=store.sessions,
-                keyring=keyring,
-                countries=countries,
-                children=children,
-            ),
+            explainer=explainer,
             children=children,
             signing_keys=SigningKeys(
                 store=store.signing_keys, read=store.signing_keys.keys, keyring=keyring, clock=clock
+            ),
+            verifiers=verifiers,
+            minter=Minter(
+                explainer=explainer,
+                tokens=tokens,
+                verifiers=verifiers,
+                clock=clock,
+                longest_seconds=settings.mint_seconds,
             ),
         )
     finally:
@@ -321,6 +332,8 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             signing_keys=signing_keys,
             streams=streams,
             thumbnailer=thumbnailer,
+            verifiers=admin.verifiers,
+            minter=admin.minter,
             webhooks=Webhooks(
                 store=admin.store.webhooks,
                 events=admin.store.deliveries,

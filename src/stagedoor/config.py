@@ -44,6 +44,8 @@ class Settings:
     """Networks that webhooks may call although they are private, with commas between: `10.1.0.0/16,192.0.2.7`."""
     child_depth: int = 3
     """How many children of children a signed token may be below its parent, itself included."""
+    mint_seconds: int = 300
+    """For how long credentials that are minted for media servers are good at most: they cannot be revoked."""
     rtmp_port: int = 1935
     """The RTMP port of the media server that `stagedoor up` starts."""
     hls_port: int = 8088
@@ -103,6 +105,7 @@ _LIMITS: Final = {
     "key_rotation_days": (0, 3650),
     "cache_entries": (1, 100_000_000),
     "child_depth": (1, 8),
+    "mint_seconds": (1, 3600),
 }
 
 

@@ -14,6 +14,7 @@ from stagedoor.edge.millicast.webhooks import webhook_operations
 from stagedoor.edge.native.api_secrets import api_secret_operations
 from stagedoor.edge.native.applications import application_operations
 from stagedoor.edge.native.problem import Problems
+from stagedoor.edge.native.verifiers import verifier_operations
 from stagedoor.edge.native.webhooks import delivery_operations
 from stagedoor.edge.oauth.dialect import OAuth
 from stagedoor.edge.oauth.published import published_operations
@@ -27,10 +28,12 @@ from stagedoor.service.api_tokens import ApiTokens
 from stagedoor.service.applications import Applications
 from stagedoor.service.callers import Callers
 from stagedoor.service.clusters import Clusters
+from stagedoor.service.mint import Minter
 from stagedoor.service.signing_keys import SigningKeys
 from stagedoor.service.streams import Streams
 from stagedoor.service.thumbnails import Thumbnailer
 from stagedoor.service.token_admin import TokenAdmin
+from stagedoor.service.verifiers import Verifiers
 from stagedoor.service.webhooks import Webhooks
 
 
@@ -43,9 +46,11 @@ def api_app(
     callers: Callers,
     clusters: Clusters,
     signing_keys: SigningKeys,
+    minter: Minter,
     streams: Streams,
     thumbnailer: Thumbnailer,
     tokens: TokenAdmin,
+    verifiers: Verifiers,
     webhooks: Webhooks,
     url: str,
 ) -> Api:
@@ -72,6 +77,7 @@ def api_app(
             *api_secret_operations(api_secrets),
             *application_operations(applications),
             *delivery_operations(webhooks),
+            *verifier_operations(verifiers, minter),
         ),
     )
     published = Mount("/.well-known", Problems(), published_operations(signing_keys, url))

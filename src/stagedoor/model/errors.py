@@ -11,6 +11,7 @@ A refused access is a `Decision`; these are for calls that could not be carried 
     +-- NotPermitted    the caller may not do this
     |   +-- InvalidClient      ... no application is shown, or not its secret
     |   +-- OutOfScope         ... it is known, and this is not within its scopes
+    +-- Refused         what is asked for is not allowed, for a reason that is told
     +-- TooMany         the caller has to slow down
     +-- Unavailable     a part we need is not answering
     +-- ConfigError     the operator's settings cannot work
@@ -84,6 +85,17 @@ class OutOfScope(NotPermitted):
         """Keep what `StagedoorError` keeps, and the scope that is needed."""
         super().__init__(message, field=field)
         self.scope = scope
+
+
+class Refused(StagedoorError):
+    """What is asked for is not allowed; `reason` is a code that says why."""
+
+    code = "refused"
+
+    def __init__(self, message: str, *, reason: str = "refused", field: str | None = None) -> None:
+        """Keep what `StagedoorError` keeps, and the reason."""
+        super().__init__(message, field=field)
+        self.reason = reason
 
 
 class TooMany(StagedoorError):

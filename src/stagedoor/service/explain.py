@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stagedoor.model.access import Access
 from stagedoor.model.account import OPEN
-from stagedoor.model.decision import Decision
+from stagedoor.model.decision import Decision, Standing
 from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.ids import TokenId
 from stagedoor.model.token import TokenState, VerifiedToken
@@ -20,11 +20,16 @@ from stagedoor.tokens.signed import looks_signed
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A decision, every rule that was looked at, and the token it was about if one was known."""
+    """A decision, every rule that was looked at, and the token it was about if one was known.
+
+    `token` and `standing` are what was judged.
+    """
 
     decision: Decision
     findings: tuple[Finding, ...]
     token_id: TokenId | None
+    token: VerifiedToken | None
+    standing: Standing
 
 
 class Explainer:
@@ -75,7 +80,7 @@ class Explainer:
         token = facts.token
         if token is not None and token.internal:
             decision, findings = explain(token, access, internally(stands), at)
-            return Explained(decision, findings, token.id)
+            return Explained(decision, findings, token.id, token, stands)
         if engine is not None:
             stands = stands._replace(
                 address_trusted=engine.address_trust is not AddressTrust.UNTRUSTED,
@@ -86,7 +91,7 @@ class Explainer:
             usage = await self._usage(engine, attempt, access, token, at)
             stands = stands._replace(usage=usage, running=attempt.running or usage.own is not None)
         decision, findings = explain(token, access, stands, at, runs=attempt.running)
-        return Explained(decision, findings, token.id if token is not None else None)
+        return Explained(decision, findings, token.id if token is not None else None, token, stands)
 
     async def _usage(
         self, engine: Engine | None, attempt: Attempt, access: Access, token: VerifiedToken, at: float

@@ -59,6 +59,7 @@ from stagedoor.store.sql_sessions import SqlSessions, read_bound
 from stagedoor.store.sql_signing_keys import SqlSigningKeys
 from stagedoor.store.sql_tokens import SqlTokens
 from stagedoor.store.sql_turns import SqlTurns
+from stagedoor.store.sql_verifiers import SqlVerifiers
 from stagedoor.store.sql_watch import SqlWatch, tells_viewers
 from stagedoor.store.sql_webhooks import SqlWebhooks
 from stagedoor.store.transactions import Database
@@ -90,6 +91,7 @@ class SqlStore:
         self.api_tokens = SqlApiTokens(database)
         self.signing_keys = SqlSigningKeys(database)
         self.webhooks = SqlWebhooks(database)
+        self.verifiers = SqlVerifiers(database)
         self.deliveries = SqlDeliveries(database)
         self.broadcasts = SqlBroadcasts(database, self.sessions)
         self.passes = SqlPasses(database)

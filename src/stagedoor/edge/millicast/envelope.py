@@ -15,6 +15,7 @@ from stagedoor.model.errors import (
     InvalidInput,
     NotFound,
     NotPermitted,
+    Refused,
     StagedoorError,
     TooMany,
     Unavailable,
@@ -26,6 +27,7 @@ _STATUS: Final[Mapping[type[StagedoorError], int]] = {
     NotFound: 400,
     Conflict: 400,
     NotPermitted: 403,
+    Refused: 403,
     TooMany: 429,
     Unavailable: 503,
 }

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stagedoor.service.ports import FilterBy, SortBy
+from stagedoor.tokens.carriers import Carrier
 from stagedoor.tokens.rules import Instant, Rules, ShownRules
 
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -201,8 +202,25 @@ class EffectiveSettings(Struct, rename="camel", kw_only=True):
     expires_on: str | UnsetType = UNSET
 
 
+class Carried(Struct, rename="camel"):
+    """How long a form of a token is, and what has room for it beside the stream's name."""
+
+    length: int
+    fits: Sequence[Carrier]
+
+
+class TokenCarriers(Struct, rename="camel", kw_only=True):
+    """The two forms of a token: hexadecimal digits as it is shown, and the same as unpadded base64url."""
+
+    hex: Carried
+    short: Carried
+
+
 class Token(ShownRules, rename="camel", kw_only=True):
-    """A token as answers show it. `name` is version 1's, and the same as the label."""
+    """A token as answers show it. `name` is version 1's, and the same as the label.
+
+    `carriers` is ours, where the token has one exact stream name.
+    """
 
     id: int
     label: str
@@ -219,6 +237,7 @@ class Token(ShownRules, rename="camel", kw_only=True):
     effective_settings: EffectiveSettings
     allowed_countries: Sequence[str]
     denied_countries: Sequence[str]
+    carriers: TokenCarriers | UnsetType = UNSET
 
 
 class SubscribeToken(Token, rename="camel", kw_only=True):

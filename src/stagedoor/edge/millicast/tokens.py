@@ -14,6 +14,7 @@ from stagedoor.model.instants import instant
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
 from stagedoor.service.terms import EffectiveSettings, effective_settings
 from stagedoor.service.token_admin import EVERY_STREAM, IssuedToken, new_stream_name
+from stagedoor.tokens.carriers import HEX_LENGTH, SHORT_LENGTH, carriers
 from stagedoor.tokens.rules import CLEARABLE, rules_of, seconds, shown_rules
 
 _T = TypeVar("_T")
@@ -111,12 +112,25 @@ def shown_token(issued: IssuedToken, *, version: int) -> schemas.Token:
         "effective_settings": _effective(effective_settings(record, issued.policy)),
         "allowed_countries": terms.allowed_countries,
         "denied_countries": terms.denied_countries,
+        "carriers": _carriers(terms.streams),
     }
     shown |= shown_rules(terms)
     if record.kind is TokenKind.PUBLISH:
         return schemas.PublishToken(**shown, **_publishing(issued))
     tracking = UNSET if terms.tracking_id is None else schemas.Tracking(terms.tracking_id)
     return schemas.SubscribeToken(**shown, tracking=tracking)
+
+
+def _carriers(streams: tuple[StreamPattern, ...]) -> schemas.TokenCarriers | UnsetType:
+    """Return what has room for a token of one exact stream name."""
+    match streams:
+        case (StreamPattern(text=name, is_regex=False),):
+            hexadecimal, short = (
+                schemas.Carried(length, carriers(length, len(name))) for length in (HEX_LENGTH, SHORT_LENGTH)
+            )
+            return schemas.TokenCarriers(hex=hexadecimal, short=short)
+        case _:
+            return UNSET
 
 
 def _publishing(issued: IssuedToken) -> dict[str, Any]:

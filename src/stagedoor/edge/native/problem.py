@@ -13,6 +13,7 @@ from stagedoor.model.errors import (
     NotFound,
     NotPermitted,
     OutOfScope,
+    Refused,
     StagedoorError,
     TooMany,
     Unavailable,
@@ -24,6 +25,7 @@ _STATUS: Final[Mapping[type[StagedoorError], int]] = {
     InvalidInput: 400,
     OutOfScope: 403,
     NotPermitted: 401,
+    Refused: 403,
     NotFound: 404,
     Conflict: 409,
     TooMany: 429,
@@ -41,6 +43,7 @@ _SCHEMA: Final = {
         "detail": {"type": "string"},
         "code": {"type": "string"},
         "field": {"type": "string"},
+        "reason": {"type": "string"},
     },
 }
 
@@ -56,6 +59,8 @@ class Problems(Bearer):
         """Answer one of our own errors."""
         status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
         more = {"code": error.code} | ({} if error.field is None else {"field": error.field})
+        if isinstance(error, Refused):
+            more["reason"] = error.reason
         headers: list[tuple[bytes, bytes]] = []
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
