@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from stagedoor.cli import account, cluster, config, engine, explain, geo, secret, start, token
+from stagedoor.cli import account, cluster, config, engine, explain, geo, master_key, reseal, secret, start, token
 from stagedoor.model.errors import StagedoorError
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
@@ -17,11 +17,13 @@ app.command()(start.init)
 app.command()(start.serve)
 app.command()(start.up)
 app.command()(explain.explain)
+app.command()(reseal.reseal)
 app.add_typer(engine.app, name="engine")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(account.app, name="account")
 app.add_typer(token.app, name="token")
 app.add_typer(secret.app, name="secret")
+app.add_typer(master_key.app, name="master-key")
 app.add_typer(geo.app, name="geo")
 app.add_typer(config.app, name="config")
 

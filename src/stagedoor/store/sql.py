@@ -37,6 +37,7 @@ from stagedoor.store.sql_broadcasts import SqlBroadcasts
 from stagedoor.store.sql_clusters import SqlClusters, require_cluster
 from stagedoor.store.sql_deliveries import SqlDeliveries
 from stagedoor.store.sql_passes import SqlPasses
+from stagedoor.store.sql_sealed import SqlSealed
 from stagedoor.store.sql_sessions import SqlSessions, read_bound
 from stagedoor.store.sql_tokens import SqlTokens
 from stagedoor.store.sql_turns import SqlTurns
@@ -71,6 +72,7 @@ class SqlStore:
         self.broadcasts = SqlBroadcasts(database, self.sessions)
         self.passes = SqlPasses(database)
         self.turns = SqlTurns(database)
+        self.sealed = SqlSealed(database)
 
     async def close(self) -> None:
         """Finish what was begun, and close all connections."""
