@@ -30,8 +30,13 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def bench(backend: str, request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[SqlBench]:
-    async with populated(backend, place_of_store(backend, request, settings)) as bench:
+def place(backend: str, request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    return place_of_store(backend, request, settings)
+
+
+@pytest.fixture
+async def bench(backend: str, place: Settings) -> AsyncIterator[SqlBench]:
+    async with populated(backend, place) as bench:
         assert isinstance(bench, SqlBench)
         yield bench
 
