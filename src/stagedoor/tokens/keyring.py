@@ -26,6 +26,8 @@ from stagedoor.model.secret import Secret
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _MOST_DIGITS: Final = 18
+_NOT_READ: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading JSON raises: some bytes that are no UTF-8 have an error of their own."""
 
 
 class _KeyFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -98,7 +100,7 @@ class Keyring:
             data = _unwrap(data, master_key)
         try:
             file = msgspec.json.decode(data, type=_KeyFile)
-        except msgspec.MsgspecError:
+        except _NOT_READ:
             raise _unreadable() from None
         if file.version != 1 or file.seal_with != clear.seal_with:
             raise _unreadable()
@@ -240,14 +242,14 @@ def parse_master_key(text: str) -> bytes:
 def _clear(data: bytes) -> _Clear:
     try:
         return msgspec.json.decode(data, type=_Clear)
-    except (msgspec.MsgspecError, RecursionError):
+    except _NOT_READ:
         raise _unreadable() from None
 
 
 def _unwrap(data: bytes, master_key: bytes) -> bytes:
     try:
         file = msgspec.json.decode(data, type=_WrappedFile)
-    except msgspec.MsgspecError:
+    except _NOT_READ:
         raise _unreadable() from None
     nonce, body = file.wrapped[:_NONCE_BYTES], file.wrapped[_NONCE_BYTES:]
     if len(nonce) < _NONCE_BYTES:
