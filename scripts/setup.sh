@@ -19,7 +19,7 @@ die() { say "$*"; exit 1; }
 wanted() {
     case $purpose in
         run) echo "nginx-rtmp ffmpeg" ;;
-        test) echo "nginx-rtmp ffmpeg postgresql chromium curl" ;;
+        test) echo "nginx-rtmp ffmpeg postgresql chromium curl node" ;;
         bench) echo "wrk taskset" ;;
         check) echo "" ;;
         *) die "unknown purpose $purpose" ;;
@@ -41,6 +41,7 @@ packages_of() {
     case $1 in
         nginx-rtmp) echo "nginx libnginx-mod-rtmp" ;;
         venv) echo "python3-venv" ;;
+        node) echo "nodejs" ;;
         taskset) echo "util-linux" ;;
         *) echo "$1" ;;
     esac

@@ -85,13 +85,14 @@ export async function signChild(parent, child) {
   checkTogether(streaming);
   if (above !== null) checkAbove(streaming, above);
   const payload = { streaming, ...times(issuedAt, notBefore, expiresAt) };
-  const name = jti === undefined ? encode(globalThis.crypto.getRandomValues(new Uint8Array(12))) : jti;
+  const crypto = await webCrypto();
+  const name = jti === undefined ? encode(crypto.getRandomValues(new Uint8Array(12))) : jti;
   if (name !== '') payload.jti = text(1, 128)(name, 'jti');
   const signed = `${encodeJson({ alg: algorithm, typ: 'JWT' })}.${encodeJson(payload)}`;
   const hash = { name: 'HMAC', hash: HASHES[algorithm] };
   const bytes = new TextEncoder();
-  const key = await globalThis.crypto.subtle.importKey('raw', bytes.encode(parent), hash, false, ['sign']);
-  const signature = await globalThis.crypto.subtle.sign('HMAC', key, bytes.encode(signed));
+  const key = await crypto.subtle.importKey('raw', bytes.encode(parent), hash, false, ['sign']);
+  const signature = await crypto.subtle.sign('HMAC', key, bytes.encode(signed));
   return `${signed}.${encode(new Uint8Array(signature))}`;
 }
 
@@ -367,6 +368,13 @@ const RESTRICTIONS = {
 };
 
 // -- as bytes
+
+/** Node 18 has it, and not as a global; a page that is not secure has half of it. */
+async function webCrypto() {
+  const crypto = globalThis.crypto ?? (await import('node:crypto')).webcrypto;
+  if (crypto.subtle === undefined) throw new Error('WebCrypto is missing: the page has to come over HTTPS');
+  return crypto;
+}
 
 const encodeJson = (value) => encode(new TextEncoder().encode(JSON.stringify(value)));
 
