@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import logging
-import os
 import random
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -27,6 +25,7 @@ from stagedoor.engines.mediamtx import config as mediamtx
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.engines.nginx_rtmp import config as nginx_rtmp
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
+from stagedoor.keyring_file import KeyringFile
 from stagedoor.live.frame import FrameTaker
 from stagedoor.model.engine import Engine, EngineKind, tells_of_life
 from stagedoor.model.errors import ConfigError, Unavailable
@@ -49,6 +48,7 @@ from stagedoor.service.keeper import Keeper
 from stagedoor.service.mint import Minter
 from stagedoor.service.places import Places
 from stagedoor.service.ports import Clock, EngineControl
+from stagedoor.service.reseal import reseal
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.signing_keys import SigningKeys
 from stagedoor.service.slowdown import Slowdown
@@ -113,23 +113,12 @@ def create_data(settings: Settings) -> None:
             )
         try:
             settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(settings.keyring_file, Keyring.generate().dump())
+            KeyringFile(settings).create(Keyring.generate())
         except OSError as error:
             raise ConfigError(
                 f"cannot write {settings.data}: {error.strerror}; choose a directory you can write"
             ) from None
     migrate_sqlite(settings.database_file)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner can read, and see it on the disk.
-
-    Raises: OSError, also when the file exists.
-    """
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def prepare_data(settings: Settings) -> None:
@@ -167,10 +156,7 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
 
     Raises: ConfigError when the keyring or the shared revision cannot be opened.
     """
-    try:
-        keyring = Keyring.load(settings.keyring_file.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"cannot read {settings.keyring_file}: {error.strerror}") from None
+    keyring = KeyringFile(settings).open()
     revision = SharedRevision(settings.revision_file)
     reader, writer = sqlite_engines(settings.database_file)
     store = SqlStore(reader=reader, writer=writer, announce=revision.announce)
@@ -214,6 +200,16 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
     finally:
         await store.close()
         revision.close()
+
+
+async def reseal_everything(settings: Settings, admin: Administration, settle_seconds: float) -> int:
+    """Seal everything in the database under a new key, and return how many values that were.
+
+    Raises: ConfigError, Unavailable.
+    """
+    file = KeyringFile(settings)
+    with file.locked():
+        return await reseal(store=admin.store.sealed, keeper=file, wait=asyncio.sleep, settle_seconds=settle_seconds)
 
 
 @contextlib.asynccontextmanager

@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from stagedoor.model.addresses import Network, parse_network
 from stagedoor.model.errors import ConfigError, InvalidInput
+from stagedoor.model.secret import Secret
 
 PREFIX: Final = "STAGEDOOR_"
+_NONE: Final = Secret("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,12 @@ class Settings:
     """A certificate and those it is signed with, as PEM; left out, plain HTTP is spoken."""
     tls_key: Path = Path()
     """The key of the certificate, as PEM."""
+    master_key: Secret = _NONE
+    """The key that the keyring is sealed under, 32 bytes as base64; left out, the keyring is a plain file."""
+    master_key_file: Path = Path()
+    """A file that holds the master key, in place of `master_key`."""
+    master_key_command: str = ""
+    """A command that prints the master key (from a KMS, from a vault), in place of `master_key`. No shell reads it."""
     database: str = ""
     """A database URL, `sqlite:///PATH`; empty for `stagedoor.db` in the data directory."""
     public_url: str = ""
@@ -135,6 +143,15 @@ def load(environment: Mapping[str, str], **given: Any) -> Settings:
         raise ConfigError(
             "set both tls_certificate and tls_key (STAGEDOOR_TLS_CERTIFICATE, STAGEDOOR_TLS_KEY), or neither"
         )
+    sources = (
+        bool(settings.master_key.reveal()),
+        settings.master_key_file != Path(),
+        bool(settings.master_key_command),
+    )
+    if sum(sources) > 1:
+        raise ConfigError(
+            "set one of STAGEDOOR_MASTER_KEY, STAGEDOOR_MASTER_KEY_FILE and STAGEDOOR_MASTER_KEY_COMMAND, not several"
+        )
     if settings.database and not settings.database.startswith("sqlite:///"):
         raise ConfigError("database: this version keeps its data in SQLite; write sqlite:///PATH, or leave it out")
     return settings
@@ -145,4 +162,6 @@ def _read(variable: str, kind: Any, text: str) -> Any:
         if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise ConfigError(f"{variable} is {text!r}; write a whole number")
         return int(text)
+    if kind in (Secret, "Secret"):
+        return Secret(text)
     return Path(text) if kind in (Path, "Path") else text

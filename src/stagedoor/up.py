@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stagedoor.app import administration, create_data, hook_url, write_private
+from stagedoor.app import administration, create_data, hook_url
 from stagedoor.config import Settings
+from stagedoor.keyring_file import write_private
 from stagedoor.live.nginx import OwnNginx, find_nginx
 from stagedoor.model.engine import EngineKind
 from stagedoor.model.errors import ConfigError, StagedoorError

@@ -9,6 +9,7 @@ import pytest
 from stagedoor.config import Settings, load
 from stagedoor.model.addresses import parse_network
 from stagedoor.model.errors import ConfigError
+from stagedoor.model.secret import Secret
 
 LIMITS = {
     "port": (1, 65535),
@@ -25,9 +26,37 @@ def test_nothing_set_is_the_defaults() -> None:
 
 
 def test_no_secret_has_a_default() -> None:
-    """No setting is a secret: those are made, and kept in their own files. A setting may say where one is, or count days."""
-    secret = [name for name in Settings.__dataclass_fields__ if re.search("secret|password|key|token", name)]
-    assert all(Settings.__dataclass_fields__[name].type in (Path, int) for name in secret), secret
+    """Secrets are made, and kept in their own files. A setting may say where such a file is, or count days, and one is a key itself."""
+    fields = Settings.__dataclass_fields__
+    secret = {name: fields[name].type for name in fields if re.search("secret|password|key|token", name)}
+    assert {name: kind for name, kind in secret.items() if kind not in (Path, int)} == {
+        "master_key": Secret,
+        "master_key_command": str,
+    }
+    assert (Settings().master_key.reveal(), Settings().master_key_command) == ("", "")
+
+
+def test_the_master_key_is_never_shown() -> None:
+    """Neither in the settings as text, nor in what is wrong with them."""
+    settings = load({"STAGEDOOR_MASTER_KEY": "open sesame"})
+    assert settings.master_key.reveal() == "open sesame"
+    assert "sesame" not in repr(settings)
+    with pytest.raises(ConfigError) as caught:
+        load({"STAGEDOOR_MASTER_KEY": "open sesame", "STAGEDOOR_PORT": "0"})
+    assert "sesame" not in caught.value.message
+
+
+def test_there_is_one_master_key() -> None:
+    """Two that differ would be one too many; which of them is meant is not guessed."""
+    each = {
+        "STAGEDOOR_MASTER_KEY": "k",
+        "STAGEDOOR_MASTER_KEY_FILE": "/run/key",
+        "STAGEDOOR_MASTER_KEY_COMMAND": "vault read",
+    }
+    for one, text in each.items():
+        load({one: text})
+        with pytest.raises(ConfigError, match="not several"):
+            load({name: each[name] for name in each if name != one})
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,8 @@ def _damaged(**changes: Any) -> bytes:
         b"[]",
         b"\xff\xfe",
         b'{"digest_key": "\xff"}',
+        b'{"version":1,"seal_with":"\x94"}',
+        b'{"version":2,"seal_with":"1","wrapped":"AAAA","\x94":1}',
         b"[" * 100_000,
         _keyring().dump()[:-1],
         _keyring().dump() + b"x",
@@ -142,9 +144,10 @@ def _damaged(**changes: Any) -> bytes:
 )
 def test_a_damaged_keyring_file_is_a_config_error(data: bytes) -> None:
     """Whatever is wrong with it, and the text does not quote it."""
-    with pytest.raises(ConfigError) as caught:
-        Keyring.load(data)
-    assert "AAAA" not in caught.value.message
+    for master_key in (None, ONE):
+        with pytest.raises(ConfigError) as caught:
+            Keyring.load(data, master_key)
+        assert "AAAA" not in caught.value.message
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33, 64])

@@ -9,7 +9,22 @@ import sys
 
 import typer
 
-from stagedoor.cli import account, cluster, config, engine, explain, geo, key, mint, secret, start, token, verifier
+from stagedoor.cli import (
+    account,
+    cluster,
+    config,
+    engine,
+    explain,
+    geo,
+    key,
+    master_key,
+    mint,
+    reseal,
+    secret,
+    start,
+    token,
+    verifier,
+)
 from stagedoor.model.errors import StagedoorError
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=__doc__)
@@ -18,6 +33,7 @@ app.command()(start.serve)
 app.command()(start.up)
 app.command()(explain.explain)
 app.command()(mint.mint)
+app.command()(reseal.reseal)
 app.add_typer(engine.app, name="engine")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(account.app, name="account")
@@ -25,6 +41,7 @@ app.add_typer(token.app, name="token")
 app.add_typer(secret.app, name="secret")
 app.add_typer(key.app, name="key")
 app.add_typer(verifier.app, name="verifier")
+app.add_typer(master_key.app, name="master-key")
 app.add_typer(geo.app, name="geo")
 app.add_typer(config.app, name="config")
 

@@ -55,6 +55,7 @@ from stagedoor.store.sql_clusters import SqlClusters, require_cluster
 from stagedoor.store.sql_deliveries import SqlDeliveries
 from stagedoor.store.sql_groups import SqlGroups, read_group_streams
 from stagedoor.store.sql_passes import SqlPasses
+from stagedoor.store.sql_sealed import SqlSealed
 from stagedoor.store.sql_sessions import SqlSessions, read_bound
 from stagedoor.store.sql_signing_keys import SqlSigningKeys
 from stagedoor.store.sql_tokens import SqlTokens
@@ -100,6 +101,7 @@ class SqlStore:
         self.keep_children, self.revoke_child = self._children.keep_children, self._children.revoke_child
         self.revoked_children = self._children.revoked_children
         self.turns = SqlTurns(database)
+        self.sealed = SqlSealed(database)
 
     async def close(self) -> None:
         """Finish what was begun, and close all connections."""

@@ -1,0 +1,52 @@
+"""Sealed values on SQL, whatever table they are in.
+
+Sealing a value anew changes nothing that anybody answers by, so no view has to forget anything. It is numbered all the same:
+numbered writes come one after the other, so none that read the old value writes it back after this.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from sqlalchemy import Table, bindparam, func, select, update
+
+from stagedoor.service.sealed_ports import Resealed, SealedKind, SealedValue
+from stagedoor.store import schema
+from stagedoor.store.transactions import Database
+
+_TABLES: Final[Mapping[SealedKind, Table]] = MappingProxyType(
+    {
+        SealedKind.TOKEN: schema.token,
+        SealedKind.WEBHOOK: schema.webhook,
+        SealedKind.SIGNING_KEY: schema.signing_key,
+        SealedKind.VERIFIER: schema.verifier,
+    }
+)
+
+
+class SqlSealed:
+    """The port `SealedStore`."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the database."""
+        self._reading, self._writing = database.reading, database.writing
+
+    async def sealed(self, kind: SealedKind, mark: bytes, after: int, most: int) -> Sequence[SealedValue]:
+        """Return values that do not begin with `mark`."""
+        c = _TABLES[kind].c
+        others = (c.id > after, c.sealed != b"", func.substr(c.sealed, 1, len(mark)) != mark)
+        async with self._reading() as connection:
+            rows = await connection.execute(select(c.id, c.sealed).where(*others).order_by(c.id).limit(most))
+            return [SealedValue(row[0], row[1]) for row in rows]
+
+    async def reseal(self, kind: SealedKind, values: Sequence[Resealed]) -> None:
+        """Put new values in place of the old ones that are still there."""
+        if not values:
+            return
+        c = _TABLES[kind].c
+        # Security: a token that was renewed meanwhile must not get its old value back.
+        same = (c.id == bindparam("row"), c.sealed == bindparam("old"))
+        statement = update(_TABLES[kind]).where(*same).values(sealed=bindparam("new"))
+        rows = [{"row": value.id, "old": value.old, "new": value.new} for value in values]
+        async with self._writing() as write:
+            await write.connection.execute(statement, rows)
