@@ -14,10 +14,10 @@ from stagedoor.model.secret import Secret
 from stagedoor.service import reseal as module
 from stagedoor.service.reseal import reseal
 from stagedoor.service.sealed_ports import Resealed, SealedKind, SealedStore, SealedValue, place_of
-from stagedoor.service.token_admin import _place
 from stagedoor.service.webhooks import place_of as place_of_webhook
 from stagedoor.store import schema
 from stagedoor.tokens.keyring import Keyring
+from stagedoor.tokens.sealed import sealed_at
 from tests.contract.test_store import ALICE, SQL_BACKENDS, SqlBench, populated
 from tests.contract.test_store import place_of as place_of_store
 
@@ -111,7 +111,7 @@ async def no_wait(_seconds: float) -> None:
 
 
 def test_places_are_those_that_are_sealed_for() -> None:
-    assert place_of(SealedKind.TOKEN, 7) == _place(7)  # type: ignore[arg-type]
+    assert place_of(SealedKind.TOKEN, 7) == sealed_at(7)  # type: ignore[arg-type]
     assert place_of(SealedKind.WEBHOOK, 7) == place_of_webhook(7)  # type: ignore[arg-type]
 
 

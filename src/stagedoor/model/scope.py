@@ -26,12 +26,17 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "application": _CRUD,
         "client_access_token": ("create",),
         "cluster": ("read", "update"),
+        "engine_token": ("create",),
+        "playback_token": _CRUD,
         "publish_token": _CRUD,
         "recording": _CRUD,
         "storage_profile": _CRUD,
         "stream": ("update", "stop"),
+        "stream_group": _CRUD,
         "subscribe_token": _CRUD,
         "thumbnail": ("create",),
+        "trusted_key": _CRUD,
+        "verifier": _CRUD,
         "webhook": _CRUD,
     }
 )

@@ -87,7 +87,7 @@ async def _pass(store: SealedStore, keyring: Keyring) -> tuple[int, list[str]]:
             after = values[-1].id
             opened = []
             for value in values:
-                place = place_of(kind, value.id)
+                place = place_of(kind, value.name)
                 try:
                     secret = keyring.unseal(value.sealed, place)
                 except ConfigError:

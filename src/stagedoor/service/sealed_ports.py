@@ -9,16 +9,18 @@ class SealedKind(StrEnum):
     """What has sealed values: each is a table with the columns `id` and `sealed`."""
 
     TOKEN = "token"
+    FORMER_SECRET = "former_secret"
     WEBHOOK = "webhook"
     SIGNING_KEY = "signing_key"
     VERIFIER = "verifier"
 
 
 class SealedValue(NamedTuple):
-    """A sealed value and the row it is in."""
+    """A sealed value, the row it is in, and what that is called in the name of the place that it is sealed for."""
 
     id: int
     sealed: bytes
+    name: str
 
 
 class Resealed(NamedTuple):
@@ -45,6 +47,6 @@ class SealedStore(Protocol):
         """
 
 
-def place_of(kind: SealedKind, row_id: int) -> str:
-    """Return the place that a value of a row is sealed for."""
-    return f"{kind}.sealed:{row_id}"
+def place_of(kind: SealedKind, name: str) -> str:
+    """Return the place that a value is sealed for."""
+    return f"{kind}.sealed:{name}"

@@ -42,6 +42,8 @@ MOST_SHADOW_SECONDS: Final = 90 * 86400
 MOST_MEDIA_DAYS: Final = 365
 """How long recordings can be kept for, in days, where it is limited at all."""
 
+_WATCHES: Final = frozenset({TokenKind.SUBSCRIBE, TokenKind.PLAYBACK})
+
 _LARGEST: Final = 2**53
 """Numbers up to here are the same in every JSON reader."""
 
@@ -105,7 +107,7 @@ def check_terms(terms: TokenTerms, kind: TokenKind) -> None:
         names = ", ".join(terms.not_understood)
         raise InvalidInput(f"a newer version set {names}, which this one would lose; upgrade stagedoor", field="token")
     _check_names(terms)
-    _check_streams(terms.streams)
+    _check_streams(terms)
     _check_window(terms)
     if terms.hours is not None:
         check_hours(terms.hours)
@@ -124,8 +126,9 @@ def check_terms(terms: TokenTerms, kind: TokenKind) -> None:
 def _check_names(terms: TokenTerms) -> None:
     if not 1 <= len(terms.label) <= MAX_LABEL:
         raise InvalidInput(f"label has 1 to {MAX_LABEL} characters", field="label")
-    if len(terms.subject) > MAX_LABEL:
-        raise InvalidInput(f"subject has at most {MAX_LABEL} characters", field="subject")
+    for name, text in (("subject", terms.subject), ("trackingId", terms.tracking_id or "")):
+        if len(text) > MAX_LABEL:
+            raise InvalidInput(f"{name} has at most {MAX_LABEL} characters", field=name)
     if len(terms.origin_cluster) > MAX_CLUSTER:
         raise InvalidInput(f"originCluster has at most {MAX_CLUSTER} characters", field="originCluster")
     for name, text in (("label", terms.label), ("subject", terms.subject), ("originCluster", terms.origin_cluster)):
@@ -133,8 +136,9 @@ def _check_names(terms: TokenTerms) -> None:
             raise InvalidInput(f"{name} holds a NUL character, which no database keeps", field=name)
 
 
-def _check_streams(streams: Sequence[StreamPattern]) -> None:
-    if not streams:
+def _check_streams(terms: TokenTerms) -> None:
+    streams: Sequence[StreamPattern] = terms.streams
+    if not streams and not terms.groups:
         raise InvalidInput("name at least one stream", field="streams")
     if len(streams) > MAX_LIST or sum(pattern.is_regex for pattern in streams) > MAX_PATTERNS:
         raise InvalidInput(
@@ -273,7 +277,7 @@ def _check_binding(terms: TokenTerms) -> None:
 def _check_geo(terms: TokenTerms, kind: TokenKind) -> None:
     if not terms.geo_applies_to:
         raise InvalidInput("name publish, subscribe or both; to lift the lists, clear them", field="geoAppliesTo")
-    if kind is TokenKind.SUBSCRIBE and Action.SUBSCRIBE not in terms.geo_applies_to:
+    if kind in _WATCHES and Action.SUBSCRIBE not in terms.geo_applies_to:
         raise InvalidInput("a subscribe token's countries are about watching", field="geoAppliesTo")
 
 

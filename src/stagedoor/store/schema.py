@@ -317,7 +317,8 @@ audience = Table(
 former_secret = Table(
     "former_secret",
     metadata,
-    Column("digest", LargeBinary, primary_key=True),
+    Column("id", _BigId, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
     Column("token_id", BigInteger, ForeignKey("token.id"), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("replaced_at", BigInteger, nullable=False),

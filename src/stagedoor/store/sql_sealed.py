@@ -17,11 +17,22 @@ from stagedoor.store.transactions import Database
 _TABLES: Final[Mapping[SealedKind, Table]] = MappingProxyType(
     {
         SealedKind.TOKEN: schema.token,
+        SealedKind.FORMER_SECRET: schema.former_secret,
         SealedKind.WEBHOOK: schema.webhook,
         SealedKind.SIGNING_KEY: schema.signing_key,
         SealedKind.VERIFIER: schema.verifier,
     }
 )
+_NAMED_BY: Final[Mapping[SealedKind, tuple[str, ...]]] = MappingProxyType(
+    {
+        SealedKind.TOKEN: ("id",),
+        SealedKind.FORMER_SECRET: ("digest",),
+        SealedKind.WEBHOOK: ("id",),
+        SealedKind.SIGNING_KEY: ("kid",),
+        SealedKind.VERIFIER: ("account_id", "name"),
+    }
+)
+"""The columns that make the name of the place that a row's value is sealed for."""
 
 
 class SqlSealed:
@@ -36,8 +47,9 @@ class SqlSealed:
         c = _TABLES[kind].c
         others = (c.id > after, c.sealed != b"", func.substr(c.sealed, 1, len(mark)) != mark)
         async with self._reading() as connection:
-            rows = await connection.execute(select(c.id, c.sealed).where(*others).order_by(c.id).limit(most))
-            return [SealedValue(row[0], row[1]) for row in rows]
+            columns = [c[name] for name in _NAMED_BY[kind]]
+            rows = await connection.execute(select(c.id, c.sealed, *columns).where(*others).order_by(c.id).limit(most))
+            return [SealedValue(row[0], row[1], "/".join(map(_text, row[2:]))) for row in rows]
 
     async def reseal(self, kind: SealedKind, values: Sequence[Resealed]) -> None:
         """Put new values in place of the old ones that are still there."""
@@ -50,3 +62,7 @@ class SqlSealed:
         rows = [{"row": value.id, "old": value.old, "new": value.new} for value in values]
         async with self._writing() as write:
             await write.connection.execute(statement, rows)
+
+
+def _text(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -5,7 +5,8 @@ secret of an HMAC.
 """
 
 import json
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -22,11 +23,22 @@ MAX_KEY: Final = 8192
 
 _LEAST_RSA_BITS: Final = 2048
 
+_PARTS: Final = frozenset({"kty", "crv", "x", "y", "n", "e"})
+"""What a public key is made of (RFC 7518 section 6, RFC 8037 section 2)."""
+
 _Key = RSAKey | ECKey | OKPKey
 
 
-def parse_public_key(text: str) -> tuple[Secret, Algorithm]:
-    """Read a public key; return it as JWK, and what it signs with.
+class PublicKey(NamedTuple):
+    """A public key: the id that tokens name it by, what it signs with, and the key as JWK."""
+
+    kid: str
+    algorithm: Algorithm
+    jwk: Mapping[str, Any]
+
+
+def parse_public_key(text: str, kid: str) -> Secret:
+    """Read a public key; return it as JWK with the id `kid`. It is no secret, and kept like one.
 
     Raises: InvalidInput for what is none, for a private or a secret one, and for one that is too weak.
     """
@@ -40,7 +52,15 @@ def parse_public_key(text: str) -> tuple[Secret, Algorithm]:
     key = _read(text)
     if key.is_private:
         raise InvalidInput("this is a private key; send the public one only", field="publicKey")
-    return Secret(json.dumps(key.as_dict(private=False))), _algorithm(key)
+    _algorithm(key)
+    known = {name: value for name, value in key.as_dict(private=False).items() if name in _PARTS}
+    return Secret(json.dumps(known | {"kid": kid}))
+
+
+def read_public_key(key: Secret) -> PublicKey:
+    """Return a key that is kept."""
+    jwk = json.loads(key.reveal())
+    return PublicKey(jwk["kid"], _algorithm(_read(key.reveal())), jwk)
 
 
 def verify_with(key: Secret, unverified: Unverified) -> bool:

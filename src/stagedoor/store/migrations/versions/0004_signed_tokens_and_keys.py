@@ -25,7 +25,8 @@ def upgrade() -> None:
 def _tokens() -> None:
     op.create_table(
         "former_secret",
-        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("id", _big_id, primary_key=True),
+        sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
         sa.Column("token_id", sa.BigInteger, sa.ForeignKey("token.id"), nullable=False),
         sa.Column("sealed", sa.LargeBinary, nullable=False),
         sa.Column("replaced_at", sa.BigInteger, nullable=False),
