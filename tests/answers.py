@@ -74,6 +74,10 @@ class Answers:
         declared = operation["responses"].get(str(status))
         if declared is None:
             raise WrongAnswer(f"{said}, and only {', '.join(operation['responses'])} are declared")
+        if "content" not in declared:
+            if body:
+                raise WrongAnswer(f"{said} with a body, and none is declared")
+            return
         content = declared["content"].get(content_type.partition(";")[0])
         if content is None:
             raise WrongAnswer(f"{said} with {content_type!r}, and only {', '.join(declared['content'])} is declared")

@@ -44,9 +44,11 @@ from stagedoor.service.deliver import Deliverer
 from stagedoor.service.dispatch import Dispatcher
 from stagedoor.service.engines import Engines, control_secret
 from stagedoor.service.explain import Explainer
+from stagedoor.service.groups import Groups
 from stagedoor.service.keeper import Keeper
 from stagedoor.service.mint import Minter
 from stagedoor.service.places import Places
+from stagedoor.service.playback import PlaybackTokens
 from stagedoor.service.ports import Clock, EngineControl
 from stagedoor.service.reseal import reseal
 from stagedoor.service.sessions import Sessions
@@ -56,6 +58,7 @@ from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.streams import Streams
 from stagedoor.service.thumbnails import Thumbnailer
 from stagedoor.service.token_admin import TokenAdmin
+from stagedoor.service.trusted_keys import TrustedKeys
 from stagedoor.service.verifiers import Verifiers
 from stagedoor.service.watch import Watch
 from stagedoor.service.webhook_ports import Sender
@@ -303,6 +306,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             slowdown=slowdown,
             issuer=settings.url,
         )
+        groups = Groups(store=admin.store.groups, clock=clock)
         others = api_app(
             accounts=admin.accounts,
             api_secrets=api_secrets,
@@ -325,6 +329,20 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
                 clusters=admin.clusters.names,
                 end_streams=streams.end_token,
             ),
+            child_store=admin.store,
+            children=admin.children,
+            clock=clock,
+            groups=groups,
+            playback=PlaybackTokens(
+                store=admin.store,
+                accounts=reads,
+                groups=groups,
+                signer=signing_keys,
+                keyring=admin.keyring,
+                clock=clock,
+                issuer=settings.url,
+            ),
+            trusted_keys=TrustedKeys(store=admin.store, children=admin.children, keyring=admin.keyring, clock=clock),
             signing_keys=signing_keys,
             streams=streams,
             thumbnailer=thumbnailer,

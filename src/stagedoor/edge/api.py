@@ -148,6 +148,8 @@ async def _send(send: Send, answer: Answer, method: str) -> None:
         (b"content-length", str(len(answer.content)).encode()),
         *answer.headers,
     ]
+    if answer.status == 204:
+        del headers[:2]  # there is no content to tell of (RFC 9110 section 8.6)
     start: dict[str, Any] = {"type": "http.response.start", "status": answer.status, "headers": headers}
     await send(start)
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.content})

@@ -144,18 +144,21 @@ def curl(operation: Operation, url: str) -> str:
     return " \\\n  ".join(lines)
 
 
+def _done(mount: Mount, operation: Operation, schema_of: Mapping[int, Any]) -> dict[str, Any]:
+    """Return what is answered when all went well."""
+    done: dict[str, Any] = {"description": "Done"}
+    if operation.answer is not None:
+        data = schema_of[id(operation.answer)]
+        answer = mount.dialect.answer_schema(data)
+        text = {"type": "string"} | ({"x-lines-of": data["items"]} if "items" in data else {})
+        done["content"] = {kind: {"schema": answer if kind == _JSON else text} for kind in operation.sends}
+    return done
+
+
 def _operation(
     mount: Mount, operation: Operation, schema_of: Mapping[int, Any], components: Mapping[str, Any], url: str
 ) -> dict[str, Any]:
-    data = schema_of[id(operation.answer)]
-    answer = mount.dialect.answer_schema(data)
-    text = {"type": "string"} | ({"x-lines-of": data["items"]} if "items" in data else {})
-    responses: dict[str, Any] = {
-        str(operation.status): {
-            "description": "Done",
-            "content": {kind: {"schema": answer if kind == _JSON else text} for kind in operation.sends},
-        }
-    }
+    responses: dict[str, Any] = {str(operation.status): _done(mount, operation, schema_of)}
     always = _ALWAYS if mount.prefix == "/api" else _ALWAYS_NATIVE
     for status in (*operation.refusals, *always):
         content_type, schema = mount.dialect.refusal_schema(status)

@@ -51,7 +51,7 @@ class Operation:
     """One thing that a caller can ask for.
 
     `path` has its parameters in braces. `body`, `query` and `answer` are types that msgspec knows; `answer` is that of the data,
-    before the dialect wraps it. `scope`: what a caller has to be permitted (`model.scope`); everything that is not public has one. `names`: other names that fields of the body, or parameters of the query, may come under.
+    before the dialect wraps it; None where there is nothing to answer (204). `scope`: what a caller has to be permitted (`model.scope`); everything that is not public has one. `names`: other names that fields of the body, or parameters of the query, may come under.
     `example`: a body for a runnable example, `example_query` the query of it. `refusals`: the statuses it may refuse with, apart
     from those that every operation has. `public`: no credential of the dialect's is asked for. `by_application`: an
     application shows its key and secret instead, which the operation looks at. `form`: the body is a form, not JSON. `sends`: the types of what it may answer with.

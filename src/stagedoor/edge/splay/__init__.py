@@ -1,0 +1,1 @@
+"""The secure playback API (`/api/v1/splay`), in the words of its clients (docs/contracts/playback-tokens.md)."""
