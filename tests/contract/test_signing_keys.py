@@ -1,6 +1,7 @@
 # ruff: noqa: D103
 """Our signing keys through the whole application: published, changed while workers sign, replaced by the schedule."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from stagedoor.config import Settings
 from stagedoor.model.errors import Conflict, InvalidInput, NotFound
 from stagedoor.model.key import Algorithm, KeyState
 from stagedoor.model.secret import Secret
+from stagedoor.service import signing_keys
 from stagedoor.service.signing_keys import place_of
 from tests.answers import Checked
 
@@ -153,3 +155,28 @@ async def test_a_schedule_that_was_asleep_still_gives_everyone_a_day(settings: S
         clock.now += 1
         await admin.signing_keys.rotate(10)
         assert await states(admin) == [PREVIOUSLY_USED, IN_USE]
+
+
+async def test_one_process_keeps_the_schedule(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may not work leaves it; whoever may makes the successor."""
+    monkeypatch.setattr(signing_keys, "ROUND_SECONDS", 0.001)
+    async with administered(settings) as (admin, clock):
+        await admin.signing_keys.sign({}, algorithm=ES256)
+        clock.now += 10 * DAY
+        asked = 0
+
+        def may_work() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > 20
+
+        running = asyncio.create_task(admin.signing_keys.run(10, may_work))
+        while asked <= 20:
+            assert await states(admin) == [IN_USE]
+            await asyncio.sleep(0.001)
+        async with asyncio.timeout(30):
+            while await states(admin) != [IN_USE, STANDBY]:
+                await asyncio.sleep(0.001)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running

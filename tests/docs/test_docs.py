@@ -8,6 +8,7 @@ from pathlib import Path
 from stagedoor.config import PREFIX, Settings
 from stagedoor.model.decision import ALLOWING, Reason
 from stagedoor.model.reasons import EXPLANATIONS
+from stagedoor.model.scope import ALL_SCOPES
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -58,9 +59,9 @@ def test_settings_named_in_the_readme_exist() -> None:
 
 def test_a_start_loads_nothing_that_is_seldom_needed() -> None:
     """Migrations and clients of other servers are loaded when they are first needed."""
-    code = "import sys, stagedoor.server; print('httpx' in sys.modules, 'alembic' in sys.modules)"
+    code = "import sys, stagedoor.server; print(*(name in sys.modules for name in ('httpx', 'alembic', 'joserfc')))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.split() == ["False", "False"]
+    assert printed.split() == ["False"] * 3
 
 
 def test_make_help_lists_every_target() -> None:
@@ -69,3 +70,11 @@ def test_make_help_lists_every_target() -> None:
     for target in ("up", "test", "check", "bench", "format", "lock", "clean", "help"):
         assert f"make {target} " in listed
     assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_every_scope_is_documented_and_no_other() -> None:
+    """docs/contracts/api-credentials.md names each in its table."""
+    page = (ROOT / "docs/contracts/api-credentials.md").read_text()
+    table = page[page.index("## Scopes") : page.index("## Signing keys")]
+    rows = "".join(line for line in table.splitlines() if line.startswith("| `live:"))
+    assert sorted(re.findall(r"`(live:[\w:*]+)`", rows)) == sorted(ALL_SCOPES)

@@ -3,14 +3,15 @@
 import json
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stagedoor.config import PREFIX, Settings, load
 from stagedoor.edge.millicast import schemas
-from stagedoor.edge.parse import parse_body
+from stagedoor.edge.oauth.tokens import AskForToken
+from stagedoor.edge.parse import parse_body, parse_form
 from stagedoor.engines.dialect import OwnSecrets
 from stagedoor.engines.mediamtx.hook import MediaMtx
 from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
@@ -295,3 +296,28 @@ def test_token_api_bodies_raise_only_invalid_input(body: bytes, schema: type[Any
 def test_token_api_bytes_raise_only_invalid_input(body: bytes, schema: type[Any], names: dict[str, str]) -> None:
     """Whatever the bytes."""
     _parse(body, schema, names)
+
+
+FORMS = st.one_of(
+    st.binary(max_size=300),
+    st.lists(st.tuples(st.text(max_size=12), st.text(max_size=20)), max_size=8).map(
+        lambda form: urlencode(form).encode()
+    ),
+    st.dictionaries(
+        st.sampled_from(["grant_type", "expires_in", "scope", "client_id", "x"]), st.text(max_size=20), max_size=5
+    ).map(lambda form: urlencode(form).encode()),
+)
+TYPES = st.sampled_from([b"application/x-www-form-urlencoded", b"Application/X-WWW-Form-Urlencoded; charset=utf-8"])
+
+
+@given(FORMS, TYPES)
+def test_a_form_is_read_or_refused(body: bytes, content_type: bytes) -> None:
+    """With one kind of exception; what is read is as it was written."""
+    try:
+        read = parse_form(body, AskForToken, [(b"content-type", content_type)])
+    except InvalidInput:
+        return
+    written = dict(parse_qsl(body.decode()))
+    assert read.grant_type == written["grant_type"]
+    assert read.scope == written.get("scope")
+    assert read.expires_in is None or int(read.expires_in) >= 0

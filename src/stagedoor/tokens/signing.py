@@ -11,7 +11,6 @@ import msgspec
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from stagedoor.model.errors import ConfigError
 from stagedoor.model.key import Algorithm
@@ -23,11 +22,6 @@ _RSA_EXPONENT: Final = 65537
 _P256_BYTES: Final = 32
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-_KINDS: Final[Mapping[Algorithm, type[RSAKey] | type[ECKey] | type[OKPKey]]] = {
-    Algorithm.RS256: RSAKey,
-    Algorithm.ES256: ECKey,
-    Algorithm.EDDSA: OKPKey,
-}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -51,12 +45,23 @@ def new_key(algorithm: Algorithm) -> NewKey:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
-    public = _KINDS[algorithm].import_key(
-        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
-    kid = public.thumbprint()
-    jwk: dict[str, Any] = {**public.as_dict(private=False), "kid": kid, "use": "sig", "alg": algorithm.value}
+    spki = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    kid, members = _public(algorithm, spki)
+    jwk = {**members, "kid": kid, "use": "sig", "alg": algorithm.value}
     return NewKey(kid, json.dumps(jwk, sort_keys=True), Secret(pem))
+
+
+def _public(algorithm: Algorithm, spki: bytes) -> tuple[str, dict[str, Any]]:
+    """Return the thumbprint and the JWK of a public key in PEM."""
+    from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415  slow to load, and keys are made seldom
+
+    kinds: Mapping[Algorithm, type[RSAKey | ECKey | OKPKey]] = {
+        Algorithm.RS256: RSAKey,
+        Algorithm.ES256: ECKey,
+        Algorithm.EDDSA: OKPKey,
+    }
+    public = kinds[algorithm].import_key(spki)
+    return public.thumbprint(), dict(public.as_dict(private=False))
 
 
 def load_key(private: Secret) -> PrivateKey:
