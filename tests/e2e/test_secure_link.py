@@ -112,7 +112,9 @@ http {{
     )
     found = find_nginx()
     assert found is not None
-    running = subprocess.Popen([found[0], "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")], stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        [found[0], "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")], stderr=subprocess.PIPE
+    )
     try:
         deadline = time.monotonic() + 20
         while True:
