@@ -178,8 +178,9 @@ EVERYTHING[PUBLISH] = {name: value for name, value in EVERYTHING[SUBSCRIBE].item
 def check_token(token: Json, kind: TokenKind, *, version: int, own: frozenset[str] = frozenset()) -> Json:
     """Hold a token in an answer to the vendor's schema; `own` are the fields of ours that the test made it have."""
     allowed = FIELDS[kind] | ({"name": str} if version == 1 else {})
-    assert set(token) - own <= set(allowed)
+    assert set(token) - own - {"carriers"} <= set(allowed)
     assert set(token) >= ALWAYS
+    check_carriers(token)
     for name, value in token.items():
         if name in allowed:
             assert type(value) is allowed[name], name
@@ -195,6 +196,21 @@ def check_token(token: Json, kind: TokenKind, *, version: int, own: frozenset[st
     if version == 1:
         assert token["name"] == token["label"]
     return token
+
+
+def check_carriers(token: Json) -> None:
+    """Hold `carriers`, which is ours: both forms of a token of one exact name, and what has room for them."""
+    streams = token["streams"]
+    if len(streams) != 1 or streams[0]["isRegex"]:
+        assert "carriers" not in token
+        return
+    named = len(streams[0]["streamName"]) + len("?token=")
+    forms = {"hex": len(token["token"]), "short": 43}
+    assert {form: carried["length"] for form, carried in token["carriers"].items()} == forms
+    for form, length in forms.items():
+        fits = token["carriers"][form]["fits"]
+        assert ("camera" in fits) is (named + length <= 128)
+        assert {"rtmp", "srt", "httpHeader", "url"} <= set(fits)
 
 
 def seconds(instant: str) -> int:
@@ -480,7 +496,7 @@ async def test_the_first_accounts_api_secret_is_good_for_the_api(settings: Setti
 
 async def test_a_token_with_only_label_and_streams_has_the_vendors_defaults(api: Api, kind: TokenKind) -> None:
     token = await api.create(kind, label="demo", streams=[{"streamName": "stream1"}])
-    made = {name: token.pop(name) for name in ("id", "token", "addedOn")}
+    made = {name: token.pop(name) for name in ("id", "token", "addedOn", "carriers")}
     assert token == DEFAULTS[kind] | {
         "label": "demo",
         "name": "demo",
@@ -509,7 +525,7 @@ async def test_null_in_a_creation_stands_for_absent(api: Api, kind: TokenKind) -
     } - {"label", "streams"}
     token = await api.create(kind, **dict.fromkeys(optional))
     assert {name: token[name] for name in DEFAULTS[kind]} == DEFAULTS[kind]
-    assert set(token) - set(DEFAULTS[kind]) == {"id", "label", "name", "token", "addedOn", "streams"}
+    assert set(token) - set(DEFAULTS[kind]) == {"id", "label", "name", "token", "addedOn", "streams", "carriers"}
 
 
 async def test_read_and_list_return_the_token_as_creation_did_its_text_included(api: Api, kind: TokenKind) -> None:

@@ -250,11 +250,12 @@ async def test_a_token_is_given_by_its_id_too_and_not_by_another_accounts(bench:
         )
     with pytest.raises(NotFound):
         await bench.minter.mint(AccountId("other"), request)
-    for wrong in ({"token": token, "token_id": token_id}, {}):
+    wrongs: list[dict[str, Any]] = [{"token": token, "token_id": token_id}, {}]
+    for wrong in wrongs:
         with pytest.raises(InvalidInput, match="one of them"):
             await bench.minter.mint(
                 bench.world.account, MintRequest(verifier="cat", stream="cam", action=Action.SUBSCRIBE, **wrong)
-            )  # type: ignore[arg-type]
+            )
 
 
 # -- the decision
