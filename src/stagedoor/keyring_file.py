@@ -5,6 +5,7 @@ before the next sealing, so a key that is dropped is no longer in use anywhere.
 """
 
 import fcntl
+import logging
 import os
 import shlex
 import subprocess
@@ -17,6 +18,8 @@ from stagedoor.config import Settings
 from stagedoor.model.errors import ConfigError
 from stagedoor.model.secret import Secret
 from stagedoor.tokens.keyring import Keyring, is_sealed, parse_master_key, seals_with
+
+_log = logging.getLogger(__name__)
 
 COMMAND_SECONDS: Final = 10.0
 """How long a command may take to print the master key."""
@@ -58,7 +61,7 @@ class KeyringFile:
 
         Raises: ConfigError.
         """
-        data, version = self._content()
+        data, version = self._read()
         self._master_key = master_key(self._settings)
         keyring = Keyring.load(data, self._master_key)
         self._seen, self._seal_with, self._error = version, keyring.seal_with, None
@@ -69,7 +72,7 @@ class KeyringFile:
 
         Raises: ConfigError when it is neither.
         """
-        data, _ = self._content()
+        data, _ = self._read()
         return None if is_sealed(data) else Keyring.load(data)
 
     def replace(self, keyring: Keyring) -> None:
@@ -130,18 +133,18 @@ class KeyringFile:
         """
         try:
             unchanged = _version(self._path.stat()) == self._seen
+            if unchanged:
+                if self._error is not None:
+                    raise self._error
+                return None
+            data, version = self._content()
         except OSError as error:
-            raise ConfigError(f"cannot read {self._path}: {error.strerror}; restore it from the backup") from None
-        if unchanged:
-            if self._error is not None:
-                raise self._error
-            return None
-        data, version = self._content()
+            raise _cannot_follow(f"{self._path}: {error.strerror}") from None
         try:
             keyring = self._load(data)
         except ConfigError as error:
             same = seals_with(data) == self._seal_with
-            self._seen, self._error = version, None if same else _cannot_follow(error)
+            self._seen, self._error = version, None if same else _cannot_follow(error.message)
             if self._error is not None:
                 raise self._error from None
             return None
@@ -155,12 +158,15 @@ class KeyringFile:
         self._master_key = master_key(self._settings)
         return Keyring.load(data, self._master_key)
 
-    def _content(self) -> tuple[bytes, _Version]:
+    def _read(self) -> tuple[bytes, _Version]:
         try:
-            with self._path.open("rb") as stream:
-                return stream.read(), _version(os.fstat(stream.fileno()))
+            return self._content()
         except OSError as error:
             raise ConfigError(f"cannot read {self._path}: {error.strerror}") from None
+
+    def _content(self) -> tuple[bytes, _Version]:
+        with self._path.open("rb") as stream:
+            return stream.read(), _version(os.fstat(stream.fileno()))
 
 
 def master_key(settings: Settings) -> bytes | None:
@@ -231,9 +237,11 @@ def _named(source: str, text: Secret) -> bytes:
         raise ConfigError(f"{source}: {error.message}") from None
 
 
-def _cannot_follow(error: ConfigError) -> ConfigError:
+def _cannot_follow(why: str) -> ConfigError:
+    """Return the error of a process that must not go on sealing; why stands in the log, since callers may be shown it."""
+    _log.error("the keyring has changed, and this process cannot read it any more; restart it: %s", why)
     return ConfigError(
-        f"the keyring has changed, and this process cannot read it any more; restart it ({error.message})"
+        "the keyring has changed, and this process cannot read it any more; restart it, its log says why"
     )
 
 

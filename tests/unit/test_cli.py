@@ -35,6 +35,8 @@ COMMANDS = {
     "geo update",
     "geo show",
     "config check",
+    "master-key change",
+    "reseal",
 }
 """Names that there were from the beginning."""
 

@@ -179,7 +179,7 @@ def test_a_changed_master_key_lets_what_runs_go_on_until_the_sealing_key_changes
     assert running.unseal(running.seal(Secret("s"), "p"), "p").reveal() == "s"
     command.replace_under(new.with_new_key(), parse_master_key(TWO))
     for _ in range(2):
-        with pytest.raises(ConfigError, match="restart it"):
+        with pytest.raises(ConfigError, match="restart it, its log says why"):
             running.seal(Secret("s"), "p")
     assert KeyringFile(under(tmp_path, TWO)).open().seal(Secret("s"), "p")
 
@@ -207,13 +207,18 @@ def test_another_systems_keyring_is_not_followed(tmp_path: Path) -> None:
         running.seal(Secret("s"), "p")
 
 
-def test_without_its_file_nothing_is_sealed_and_what_is_known_opens(tmp_path: Path) -> None:
+def test_without_its_file_nothing_is_sealed_and_what_is_known_opens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     created(tmp_path)
     running = KeyringFile(under(tmp_path)).open()
     sealed = running.seal(Secret("s"), "p")
     (tmp_path / "keyring.json").unlink()
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match="restart it") as caught:
         running.seal(Secret("s"), "p")
+    # Callers of the API are shown it; the log says which file it is.
+    assert str(tmp_path) not in caught.value.message
+    assert str(tmp_path) in caplog.text
     assert running.unseal(sealed, "p").reveal() == "s"
 
 
