@@ -10,7 +10,6 @@ from stagedoor.model.application import Application
 from stagedoor.model.errors import InvalidClient, InvalidInput
 from stagedoor.service.applications import Applications
 
-
 _HOW: Final = "show the application's key and secret by Authorization: Basic"
 
 
