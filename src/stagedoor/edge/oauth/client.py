@@ -2,13 +2,15 @@
 
 import base64
 import binascii
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote_plus
 
 from stagedoor.edge.operation import Call
 from stagedoor.model.application import Application
 from stagedoor.model.errors import InvalidClient, InvalidInput
 from stagedoor.service.applications import Applications
+
+_HOW: Final = "show the application's key and secret by Authorization: Basic"
 
 
 class ClientForm(Protocol):
@@ -32,6 +34,9 @@ async def client_of(call: Call, applications: Applications) -> Application:
     header = call.header(b"authorization")
     if header is None:
         key, secret = form.client_id, form.client_secret
+        if not secret:
+            # Nothing was guessed, so nobody has to wait.
+            raise InvalidClient(_HOW)
     else:
         if form.client_secret:
             raise InvalidInput(
@@ -54,6 +59,6 @@ def _basic(header: str) -> tuple[str, str]:
     except (binascii.Error, ValueError):
         text = ""
     if scheme.lower() != "basic" or ":" not in text:
-        raise InvalidClient("show the application's key and secret by Authorization: Basic")
+        raise InvalidClient(_HOW)
     key, _, secret = text.partition(":")
     return unquote_plus(key), unquote_plus(secret)
