@@ -169,6 +169,7 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
         store=store.clusters, places=Places(addresses=countries), clock=clock, host=media_host(settings.url)
     )
     tokens = TokenAdmin(store=store, accounts=store, keyring=keyring, clock=clock, clusters=clusters.names)
+    signing_keys = SigningKeys(store=store.signing_keys, read=store.signing_keys.keys, keyring=keyring, clock=clock)
     explainer = Explainer(
         source=store, sessions=store.sessions, keyring=keyring, countries=countries, children=children
     )
@@ -188,14 +189,13 @@ async def administration(settings: Settings, clock: Clock = time.time) -> AsyncI
             countries=countries,
             explainer=explainer,
             children=children,
-            signing_keys=SigningKeys(
-                store=store.signing_keys, read=store.signing_keys.keys, keyring=keyring, clock=clock
-            ),
+            signing_keys=signing_keys,
             verifiers=verifiers,
             minter=Minter(
                 explainer=explainer,
                 tokens=tokens,
                 verifiers=verifiers,
+                signer=signing_keys,
                 clock=clock,
                 longest_seconds=settings.mint_seconds,
             ),

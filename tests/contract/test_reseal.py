@@ -10,7 +10,9 @@ from sqlalchemy import insert, select, update
 from stagedoor.config import Settings
 from stagedoor.keyring_file import KeyringFile
 from stagedoor.model.errors import ConfigError
+from stagedoor.model.ids import TokenId
 from stagedoor.model.secret import Secret
+from stagedoor.model.webhook import WebhookId
 from stagedoor.service import reseal as module
 from stagedoor.service.reseal import reseal
 from stagedoor.service.sealed_ports import Resealed, SealedKind, SealedStore, SealedValue, place_of
@@ -62,6 +64,9 @@ def row(kind: SealedKind, row_id: int, sealed: bytes) -> dict[str, object]:
             "terms": "{}",
             "digest": f"digest {row_id}".encode(),
         }
+    if kind is SealedKind.FORMER_SECRET:
+        former = {"id": row_id, "sealed": sealed, "digest": f"digest {row_id}".encode(), "token_id": 1001}
+        return former | {"replaced_at": 1, "until": 2, "uses": 0}
     if kind is SealedKind.WEBHOOK:
         return common | {"account_id": ALICE, "terms": "{}"}
     if kind is SealedKind.SIGNING_KEY:
@@ -76,12 +81,22 @@ def row(kind: SealedKind, row_id: int, sealed: bytes) -> dict[str, object]:
     return common | more
 
 
+def sealed_for(kind: SealedKind, row_id: int) -> str:
+    """Return the place that the value of such a row is sealed for."""
+    names = {
+        SealedKind.SIGNING_KEY: f"k{row_id}",
+        SealedKind.VERIFIER: f"{ALICE}/n{row_id}",
+        SealedKind.FORMER_SECRET: f"digest {row_id}".encode().hex(),
+    }
+    return place_of(kind, names.get(kind, str(row_id)))
+
+
 async def fill(bench: SqlBench, keyring: Keyring, many: int = 3) -> None:
     """Keep some sealed values of each kind, and one that is empty."""
     async with bench.writer.begin() as connection:
         for kind, table in TABLES.items():
             for row_id in range(1001, 1001 + many):
-                sealed = keyring.seal(Secret(f"{kind} {row_id}"), place_of(kind, row_id))
+                sealed = keyring.seal(Secret(f"{kind} {row_id}"), sealed_for(kind, row_id))
                 await connection.execute(insert(table).values(row(kind, row_id, sealed)))
             await connection.execute(insert(table).values(row(kind, 2000, b"")))
         # Those of the bench are not sealed with any keyring.
@@ -103,7 +118,7 @@ async def check_all(bench: SqlBench, keyring: Keyring, many: int = 3) -> None:
         assert len(found) == many
         for row_id, sealed in found.items():
             assert sealed.startswith(keyring.mark)
-            assert keyring.unseal(sealed, place_of(kind, row_id)).reveal() == f"{kind} {row_id}"
+            assert keyring.unseal(sealed, sealed_for(kind, row_id)).reveal() == f"{kind} {row_id}"
 
 
 async def no_wait(_seconds: float) -> None:
@@ -111,8 +126,8 @@ async def no_wait(_seconds: float) -> None:
 
 
 def test_places_are_those_that_are_sealed_for() -> None:
-    assert place_of(SealedKind.TOKEN, 7) == sealed_at(7)  # type: ignore[arg-type]
-    assert place_of(SealedKind.WEBHOOK, 7) == place_of_webhook(7)  # type: ignore[arg-type]
+    assert sealed_for(SealedKind.TOKEN, 7) == sealed_at(TokenId(7))
+    assert sealed_for(SealedKind.WEBHOOK, 7) == place_of_webhook(WebhookId(7))
 
 
 def test_every_table_with_sealed_values_is_sealed_anew() -> None:
@@ -126,10 +141,10 @@ async def test_everything_is_sealed_with_a_new_key_and_the_old_one_is_gone(
     """In batches; a second run does it again, with a third key."""
     monkeypatch.setattr(module, "BATCH", 2)
     await fill(bench, keeper.read(), many=5)
-    assert await reseal(store=bench.store.sealed, keeper=keeper, wait=no_wait) == 20
+    assert await reseal(store=bench.store.sealed, keeper=keeper, wait=no_wait) == 25
     assert repr(keeper.read()) == "Keyring(sealing_keys=['2'], seal_with='2')"
     await check_all(bench, keeper.read(), many=5)
-    assert await reseal(store=bench.store.sealed, keeper=keeper, wait=no_wait) == 20
+    assert await reseal(store=bench.store.sealed, keeper=keeper, wait=no_wait) == 25
     assert repr(keeper.read()) == "Keyring(sealing_keys=['3'], seal_with='3')"
     await check_all(bench, keeper.read(), many=5)
 
@@ -192,13 +207,13 @@ async def test_interrupted_anywhere_nothing_is_lost_and_the_next_run_finishes(
             keyring = keeper.read()
             for kind in SealedKind:
                 for row_id, sealed in (await contents(bench, kind)).items():
-                    assert not sealed or keyring.unseal(sealed, place_of(kind, row_id)).reveal() == f"{kind} {row_id}"
+                    assert not sealed or keyring.unseal(sealed, sealed_for(kind, row_id)).reveal() == f"{kind} {row_id}"
             await reseal(store=bench.store.sealed, keeper=keeper, wait=no_wait)
             assert not keeper.read().is_resealing
             await check_all(bench, keeper.read())
         at += 1
     # Two writes of the keyring and one of each table.
-    assert at == 8
+    assert at == 9
 
 
 async def test_a_value_that_is_renewed_meanwhile_does_not_get_its_old_one_back(
@@ -208,7 +223,7 @@ async def test_a_value_that_is_renewed_meanwhile_does_not_get_its_old_one_back(
     old = keeper.read()
     await fill(bench, old, many=1)
     [read] = await bench.store.sealed.sealed(SealedKind.TOKEN, b"\x01x", 1000, 10)
-    place = place_of(SealedKind.TOKEN, 1001)
+    place = sealed_for(SealedKind.TOKEN, 1001)
     renewed = old.seal(Secret("renewed"), place)
     table = schema.token
     async with bench.writer.begin() as connection:
@@ -228,14 +243,14 @@ async def test_what_others_seal_with_the_old_key_meanwhile_is_sealed_anew_too(
     async def late(seconds: float) -> None:
         assert seconds == module.SETTLE_SECONDS
         assert keeper.read().is_resealing
-        sealed = old.seal(Secret("token 1500"), place_of(SealedKind.TOKEN, 1500))
+        sealed = old.seal(Secret("token 1500"), sealed_for(SealedKind.TOKEN, 1500))
         async with bench.writer.begin() as connection:
             await connection.execute(insert(schema.token).values(row(SealedKind.TOKEN, 1500, sealed)))
 
     await reseal(store=bench.store.sealed, keeper=keeper, wait=late)
     new = keeper.read()
     found = (await contents(bench, SealedKind.TOKEN))[1500]
-    assert new.unseal(found, place_of(SealedKind.TOKEN, 1500)).reveal() == "token 1500"
+    assert new.unseal(found, sealed_for(SealedKind.TOKEN, 1500)).reveal() == "token 1500"
     assert not new.is_resealing
 
 
