@@ -12,6 +12,8 @@ from string import Template
 from typing import Any, Final, TypeVar, cast
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from sqlalchemy import select, update
 
 from stagedoor.cluster.revision import SharedRevision
@@ -20,6 +22,7 @@ from stagedoor.edge.asgi import Message
 from stagedoor.edge.hooks import PREFIX, Hooks
 from stagedoor.edge.millicast import schemas
 from stagedoor.edge.millicast.tokens import change_of, terms_of
+from stagedoor.edge.native import trusted_keys
 from stagedoor.edge.parse import parse_body
 from stagedoor.engines.dialect import stream_of
 from stagedoor.engines.mediamtx.hook import MediaMtx
@@ -30,8 +33,9 @@ from stagedoor.model.caveats import Countries
 from stagedoor.model.decision import Decision
 from stagedoor.model.engine import AddressTrust, Engine, EngineKind, tells_of_life
 from stagedoor.model.errors import Unavailable
-from stagedoor.model.ids import AccountId, EngineId
-from stagedoor.model.token import TokenKind, TokenRecord
+from stagedoor.model.ids import AccountId, EngineId, TokenId
+from stagedoor.model.secret import Secret
+from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
 from stagedoor.service.accounts import Accounts
 from stagedoor.service.authorize import Attempt, Authorizer
 from stagedoor.service.children import ALL, Children, jti_name
@@ -40,6 +44,7 @@ from stagedoor.service.ports import AccessEvent, ChangeKind
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.token_admin import IssuedToken, TokenAdmin
+from stagedoor.service.trusted_keys import TrustedKeys
 from stagedoor.store import schema
 from stagedoor.store.countries import CountryFile
 from stagedoor.store.memory import MemoryStore
@@ -142,6 +147,13 @@ class World:
             write_mmdb(countries, {network: {"country_code": code} for network, code in COUNTRIES.items()})
         self.countries = CountryFile(countries)
         self.admin = TokenAdmin(store=store, accounts=store, keyring=self.keyring, clock=self.clock)
+        self.trusted = TrustedKeys(
+            store=store,
+            children=Children(keyring=self.keyring, source=store, store=store, clock=self.clock),
+            keyring=self.keyring,
+            clock=self.clock,
+        )
+        self.kids: dict[TokenId, str] = {}
         self.accounts = Accounts(store=store, keyring=self.keyring, clock=self.clock)
         self.children = Children(
             keyring=self.keyring, source=self.link.to(store), store=self.link.to(store), clock=self.clock
@@ -194,11 +206,25 @@ class World:
             self.tokens[name] = await self.issue(dict(body))
 
     async def issue(self, body: dict[str, Any]) -> IssuedToken:
-        """Create a token from the API's own body."""
+        """Create a token from the API's own body; of kind `issuer`, trust a key, whose private half is the token's value."""
         kind = TokenKind(body.pop("kind"))
+        if kind is TokenKind.ISSUER:
+            return await self._trust(body)
         schema = schemas.CreatePublishToken if kind is TokenKind.PUBLISH else schemas.CreateSubscribeToken
         parsed: schemas.CreateToken = parse_body(json.dumps({"label": "scenario", **body}).encode(), schema)
         return await self.admin.issue(self.account, kind, partial(terms_of, parsed))
+
+    async def _trust(self, body: dict[str, Any]) -> IssuedToken:
+        private = Ed25519PrivateKey.generate()
+        public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        parsed: trusted_keys.NewTrustedKey = parse_body(
+            json.dumps({"label": "scenario", "publicKey": public, **body}).encode(), trusted_keys.NewTrustedKey
+        )
+        terms = TokenTerms(label=parsed.label, streams=(), longest_seconds=parsed.longest_seconds)
+        key = await self.trusted.add(self.account, trusted_keys.changed_terms(terms, parsed), public)
+        self.kids[key.record.id] = key.public.kid
+        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        return IssuedToken(key.record, Secret(pem), await self.store.account_policy(self.account))
 
     def attempt(self, step: Mapping[str, Any], number: int = 0) -> Attempt:
         """Return what an engine would ask in a step."""
@@ -348,6 +374,10 @@ class World:
         text = self.tokens[step["token"]].secret.reveal()
         if step.get("as") == "base64url":
             text = base64.urlsafe_b64encode(bytes.fromhex(text)).rstrip(b"=").decode()
+        if "signed" in step:
+            kid = self.kids[self.tokens[step["token"]].record.id]
+            asked = {"tokenId": None, "alg": "EdDSA", **step["signed"]}
+            text = signed_child(text, 0, [asked | {"header": {"kid": kid} | asked.get("header", {})}])
         if "child" in step:
             text = signed_child(text, self.tokens[step["token"]].record.id, step["child"])
         return text[: len(text) - step.get("cut", 0)]

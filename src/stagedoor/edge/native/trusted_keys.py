@@ -101,14 +101,14 @@ def trusted_key_operations(
     async def create(call: Call) -> ShownTrustedKey:
         asked: NewTrustedKey = call.body
         terms = TokenTerms(label=asked.label, streams=(), longest_seconds=asked.longest_seconds)
-        return _shown(await keys.add(call.account, _changed(terms, asked), asked.public_key))
+        return _shown(await keys.add(call.account, changed_terms(terms, asked), asked.public_key))
 
     async def read(call: Call) -> ShownTrustedKey:
         return _shown(await keys.read(call.account, token_id(call)))
 
     async def change(call: Call) -> ShownTrustedKey:
         asked: ChangeTrustedKey = call.body
-        return _shown(await keys.change(call.account, token_id(call), lambda terms: _changed(terms, asked)))
+        return _shown(await keys.change(call.account, token_id(call), lambda terms: changed_terms(terms, asked)))
 
     async def delete(call: Call) -> bool:
         await keys.revoke(call.account, token_id(call))
@@ -183,7 +183,11 @@ def trusted_key_operations(
     )
 
 
-def _changed(terms: TokenTerms, asked: NewTrustedKey | ChangeTrustedKey) -> TokenTerms:
+def changed_terms(terms: TokenTerms, asked: NewTrustedKey | ChangeTrustedKey) -> TokenTerms:
+    """Return terms as they are asked to be.
+
+    Raises: InvalidInput for an instant that no clock has.
+    """
     given: dict[str, Any] = rules_of(asked)
     lists = {
         "allowed_origins": asked.allowed_origins,
