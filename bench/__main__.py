@@ -12,8 +12,9 @@ from bench.crud import measure_crud
 from bench.decision import print_decision_figures
 from bench.hooks import measure_hooks
 from bench.paging import print_paging_figures
+from bench.signed import print_signed_figures
 
-PARTS = ("decision", "hooks", "crud", "paging")
+PARTS = ("decision", "signed", "hooks", "crud", "paging")
 
 
 def main() -> None:
@@ -28,6 +29,8 @@ def main() -> None:
     parts = options.only or PARTS
     if "decision" in parts:
         print_decision_figures()
+    if "signed" in parts:
+        print_signed_figures()
     with tempfile.TemporaryDirectory() as folder:
         if "hooks" in parts:
             measure_hooks(Path(folder), options.tokens, options.rounds, options.seconds)

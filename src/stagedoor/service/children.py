@@ -52,14 +52,11 @@ class Children:
         unverified = parse_signed(text)
         if unverified is None or len(unverified.levels) > self._depth:
             return Asked(None, (), (), None)
-        levels = unverified.levels
         kid = unverified.kid
-        return Asked(
-            self.key_digest(kid) if kid else unverified.token_id,
-            tuple(self._level_digest(level) for level in levels),
-            (ALL, *(name for level in levels for name in self._names(level))),
-            unverified,
-        )
+        digests = tuple(self._level_digest(level) for level in unverified.levels)
+        names = [ALL, *(_text_name(digest) for digest in digests)]
+        names += [jti_name(level.jti) for level in unverified.levels if level.jti is not None]
+        return Asked(self.key_digest(kid) if kid else unverified.token_id, digests, tuple(names), unverified)
 
     def key_digest(self, kid: str) -> bytes:
         """Return the digest that a key is found by that an account trusts."""
@@ -73,7 +70,7 @@ class Children:
         unverified = parse_signed(text)
         if unverified is None:
             raise InvalidInput("this is no token that was signed with one of ours, or with a key", field="token")
-        return self._text_name(unverified.levels[-1])
+        return _text_name(self._level_digest(unverified.levels[-1]))
 
     def facts(self, read: Facts, asked: Asked) -> TokenFacts:
         """Return what is known of a signed token, verified with what the store said of its parent."""
@@ -169,42 +166,38 @@ class Children:
         if record.state is not TokenState.ACTIVE:
             revoked = record.state is TokenState.REVOKED and record.kind is TokenKind.ISSUER
             return TokenState.KEY_REVOKED if revoked else record.state
+        # What was asked for were the names of this token and of those above it, and that of all.
+        names = parentage.revoked.keys() - {ALL}
         all_until = parentage.revoked.get(ALL)
-        for level in unverified.levels:
-            if any(name in parentage.revoked for name in self._names(level)):
-                return TokenState.REVOKED
-            # One that does not say when it was made may be among those that were meant.
-            if all_until is not None and (level.issued_at is None or level.issued_at <= all_until):
-                return TokenState.REVOKED
-        return TokenState.ACTIVE
+        # One that does not say when it was made may be among those that were meant.
+        among_all = all_until is not None and any(
+            level.issued_at is None or level.issued_at <= all_until for level in unverified.levels
+        )
+        return TokenState.REVOKED if names or among_all else TokenState.ACTIVE
 
     def _checked(self, level: Level, record: TokenRecord) -> Level:
         """Have a token refuse what it says and cannot be right, or its parent does not allow; it is named in the explanation."""
         terms, parent = level.terms, record.terms
         strange = list(terms.not_understood)
-        try:
-            check_terms(replace(terms, not_understood=()), TokenKind.CHILD)
-        except InvalidInput as error:
-            # What cannot be read cannot be judged either.
-            terms = TokenTerms(label=terms.label, streams=terms.streams, actions=terms.actions)
-            strange.append(error.field or "streaming")
+        if not strange:
+            try:
+                check_terms(terms, TokenKind.CHILD)
+            except InvalidInput as error:
+                strange.append(error.field or "streaming")
         # A child is counted under what its parent is counted under, and stays in its parent's cluster.
         if not level.kid and parent.tracking_id is not None and level.tracking_id != parent.tracking_id:
             strange.append("tracking")
         own, of_parent = level.origin_cluster, parent.origin_cluster or AUTO
         if own and of_parent not in {AUTO, own}:
             strange.append("originCluster")
-        return replace(level, terms=replace(terms, not_understood=tuple(strange)))
+        if not strange:
+            return level
+        # What cannot be read cannot be judged either: of such a token nothing is left but that it refuses.
+        bare = TokenTerms(label=terms.label, streams=terms.streams, actions=terms.actions)
+        return replace(level, terms=replace(bare, not_understood=tuple(strange)))
 
     def _level_digest(self, level: Level) -> bytes:
         return self._keyring.digest(b"child " + level.signed)
-
-    def _names(self, level: Level) -> tuple[str, ...]:
-        own = self._text_name(level)
-        return (own,) if level.jti is None else (own, jti_name(level.jti))
-
-    def _text_name(self, level: Level) -> str:
-        return f"text:{base64url(self._level_digest(level))}"
 
     def _depends(self, asked: Asked, parentage: Parentage) -> tuple[bytes, ...]:
         parent = asked.parent if isinstance(asked.parent, bytes) else None
@@ -219,6 +212,10 @@ class _Verification(NamedTuple):
 
     texts: tuple[Secret, ...]
     former: Former | None = None
+
+
+def _text_name(digest: bytes) -> str:
+    return f"text:{base64url(digest)}"
 
 
 def jti_name(jti: str) -> str:

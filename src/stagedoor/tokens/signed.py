@@ -11,7 +11,6 @@ claims of one name, whole numbers that a clock has, canonical base64url. What it
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -48,6 +47,9 @@ _HMACS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 KEY_ALGORITHMS: Final = frozenset({"RS256", "ES256", "EdDSA"})
 """What the keys that accounts trust may sign with."""
+
+_LAST: Final = ("", "", "AQgw", "AEIMQUYcgkosw048")
+"""What base64url ends with, by its length over whole groups of four."""
 
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _PARENT_FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -152,7 +154,7 @@ def parse_signed(unverified_token: str) -> Unverified | None:
     levels: list[Level] = []
     above: str | None = signed
     while above is not None:
-        if len(levels) >= MOST_LEVELS:
+        if len(levels) >= MOST_LEVELS or not _PARENT_FORM.fullmatch(above):
             return None
         read = _level(above)
         if read is None:
@@ -192,7 +194,7 @@ def _level(text: str) -> tuple[Level, str | None] | None:
     """Read a `header.payload`; also return that of the level above, if it has one."""
     header_text, _, payload_text = text.partition(".")
     header_object, payload = _object(header_text), _object(payload_text)
-    if header_object is None or payload is None or "crit" in header_object or not _PARENT_FORM.fullmatch(text):
+    if header_object is None or payload is None or "crit" in header_object:
         return None
     try:
         header = msgspec.convert(header_object, _Header)
@@ -247,12 +249,12 @@ def _begins(claims: _Claims) -> int | None:
 
 
 def _decode(text: str) -> bytes | None:
-    """Read unpadded base64url; None when it is not, or not the one text that those bytes have."""
-    try:
-        value = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
+    """Read unpadded base64url, of whose alphabet `text` is; None when it is not the one text that its bytes have."""
+    rest = len(text) % 4
+    # Security: the bits that are left over in the last character are none of the bytes', and have to be zero.
+    if rest and text[-1] not in _LAST[rest]:
         return None
-    return value if base64url(value) == text else None
+    return base64.urlsafe_b64decode(text + "==")
 
 
 def _object(text: str) -> dict[str, Any] | None:
@@ -261,7 +263,7 @@ def _object(text: str) -> dict[str, Any] | None:
     if raw is None:
         return None
     try:
-        value = json.loads(raw.decode(), object_pairs_hook=_once, parse_float=_Fraction, parse_constant=_refuse)
+        value = _decode_json(raw.decode())
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -282,3 +284,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no number")
+
+
+_decode_json: Final = json.JSONDecoder(object_pairs_hook=_once, parse_float=_Fraction, parse_constant=_refuse).decode

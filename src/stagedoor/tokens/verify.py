@@ -5,7 +5,6 @@ version does not know becomes `Unjudged`, which refuses.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -55,11 +54,8 @@ def verified(record: TokenRecord, groups: Iterable[str] = ()) -> VerifiedToken:
         added_on=record.added_on,
         subject=terms.subject,
         sets_countries=any(isinstance(condition, Countries) for condition in conditions),
-        counts=internal
-        or terms.end_sessions_at_expiry
-        or bool(terms.subject)  # another token of the subject may limit them
-        or any(isinstance(condition, _COUNTED) for condition in conditions),
-        binds=any(isinstance(condition, BoundAddresses) for condition in conditions),
+        counts=internal or _counts(terms, conditions),
+        binds=_binds(conditions),
         outlived=not terms.end_sessions_at_expiry,
         internal=internal,
         longest_seconds=terms.longest_seconds,
@@ -87,7 +83,9 @@ def verified_child(
         conditions = conditions_of(terms, terms.actions)
         ends = [at for at in (former[1] if former is not None else None, _ends_of(level, parent)) if at is not None]
         conditions += tuple(ExpiresAt(at) for at in ends)
-        counts = parent.counts or bool(terms.subject) or terms.end_sessions_at_expiry
+        nearest = above[0]
+        counts = nearest.counts or _counts(terms, conditions)
+        binds = nearest.binds or _binds(conditions)
         token = VerifiedToken(
             token_id or parent.id,
             parent.account,
@@ -98,15 +96,29 @@ def verified_child(
             subject=terms.subject,
             # Security: its countries stand beside those of the account and of the stream, and not in their place.
             sets_countries=parent.sets_countries,
-            counts=counts or any(each.counts for each in above) or any(isinstance(c, _COUNTED) for c in conditions),
-            binds=any(each.binds for each in above) or any(isinstance(c, BoundAddresses) for c in conditions),
+            counts=counts,
+            binds=binds,
             outlived=parent.outlived and not terms.end_sessions_at_expiry,
             above=above,
             child=child,
+            unkept=(counts or binds) and None in kept,
+            former=former[0] if former is not None else b"",
         )
         above = (token, *above)
-    unkept = (token.counts or token.binds) and None in kept
-    return replace(token, unkept=unkept, former=former[0] if former is not None else b"")
+    return token
+
+
+def _counts(terms: TokenTerms, conditions: tuple[Condition, ...]) -> bool:
+    # Another token of the subject may limit them.
+    return (
+        terms.end_sessions_at_expiry
+        or bool(terms.subject)
+        or any(isinstance(condition, _COUNTED) for condition in conditions)
+    )
+
+
+def _binds(conditions: tuple[Condition, ...]) -> bool:
+    return any(isinstance(condition, BoundAddresses) for condition in conditions)
 
 
 def _ends_of(level: Level, parent: VerifiedToken) -> int | None:
