@@ -67,6 +67,7 @@ def test_a_decision_is_one_line_of_json(log: AccessLogFile, path: Path) -> None:
             "engine": "edge-1",
             "session": "s1",
             "revision": 4,
+            "child": "",
         }
     ]
 

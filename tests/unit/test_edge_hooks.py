@@ -132,7 +132,7 @@ async def test_a_wrong_secret_is_told_nothing_and_the_operator_of_it(
         assert door.at_once(path, said) == FORBIDDEN
     assert {event.decision.reason for event in door.world.log.events} == {Reason.ENGINE_UNKNOWN}
     for event in door.world.log.events:
-        assert event[2:] == ("unknown", None, "", None, "", "")
+        assert event[2:] == ("unknown", None, "", None, "", "", "")
         assert (event.at, event.decision.revision) == (NOW, door.world.view.revision)
 
 

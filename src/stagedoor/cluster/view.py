@@ -196,6 +196,8 @@ class CachedView:
         """Forget a token, and that others were to take it with them."""
         facts = self._tokens.pop(digest, None) or self._unknown.pop(digest, None)
         if facts is not None:
+            if facts.token is not None and facts.token.account in self._in_groups:
+                self._in_groups[facts.token.account].discard(digest)
             for other in facts.depends:
                 dependents = self._dependents.get(other)
                 if dependents is not None:

@@ -172,7 +172,7 @@ class Authorizer:
         if token_text:
             digest = shown_digest(self._digest, token_text)
             known = view.token(digest) if digest is not None else _MALFORMED
-            if known is None or (known.token is not None and known.token.unkept):
+            if known is None:
                 return None
             facts = known
         if access.action is _SUBSCRIBE:
@@ -289,7 +289,7 @@ class Authorizer:
         """Judge a program of our own. It is no viewer: no session is kept of it, and it is recorded as the engine's calls are."""
         decision = decide_internal(token, access, stands, now)
         if not attempt.running:
-            seen = (now, decision, INTERNAL, None, access.client_ip, None, engine.name, attempt.session)
+            seen = (now, decision, INTERNAL, None, access.client_ip, None, engine.name, attempt.session, "")
             self._record(_new(AccessEvent, seen))
         return decision
 
@@ -367,8 +367,18 @@ class Authorizer:
         """Record a decision, but for one that will be asked again, and for a session that simply goes on."""
         reason = decision.reason
         if not (attempt.will_ask and reason is _TOKEN_MISSING) and not (attempt.running and reason in ALLOWING):
-            token_id = token.id if token is not None else None
-            seen = (now, decision, access.action, access, access.client_ip, token_id, engine.name, attempt.session)
+            token_id, child = (token.id, token.child) if token is not None else (None, "")
+            seen = (
+                now,
+                decision,
+                access.action,
+                access,
+                access.client_ip,
+                token_id,
+                engine.name,
+                attempt.session,
+                child,
+            )
             self._record(_new(AccessEvent, seen))
             if token is not None and token.former and reason in ALLOWING:
                 self._sessions.used_former(token.former)

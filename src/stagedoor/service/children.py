@@ -54,7 +54,7 @@ class Children:
             return Asked(None, (), (), None)
         kid = unverified.kid
         digests = tuple(self._level_digest(level) for level in unverified.levels)
-        names = [ALL, *(_text_name(digest) for digest in digests)]
+        names = [ALL, *(fingerprint_name(base64url(digest)) for digest in digests)]
         names += [jti_name(level.jti) for level in unverified.levels if level.jti is not None]
         return Asked(self.key_digest(kid) if kid else unverified.token_id, digests, tuple(names), unverified)
 
@@ -70,7 +70,7 @@ class Children:
         unverified = parse_signed(text)
         if unverified is None:
             raise InvalidInput("this is no token that was signed with one of ours, or with a key", field="token")
-        return _text_name(self._level_digest(unverified.levels[-1]))
+        return fingerprint_name(base64url(self._level_digest(unverified.levels[-1])))
 
     def facts(self, read: Facts, asked: Asked) -> TokenFacts:
         """Return what is known of a signed token, verified with what the store said of its parent."""
@@ -214,8 +214,9 @@ class _Verification(NamedTuple):
     former: Former | None = None
 
 
-def _text_name(digest: bytes) -> str:
-    return f"text:{base64url(digest)}"
+def fingerprint_name(fingerprint: str) -> str:
+    """Return the name that one token is revoked by, of what the access log has of it as `child`."""
+    return f"text:{fingerprint}"
 
 
 def jti_name(jti: str) -> str:

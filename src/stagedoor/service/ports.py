@@ -688,7 +688,8 @@ class View(Protocol):
 class AccessEvent(NamedTuple):
     """One decision, for the access log. Holds no secret. `at` is in seconds since the epoch.
 
-    `event` is what was asked for: an action, or another word of the engine's dialect, which then has no `access`.
+    `event` is what was asked for: an action, or another word of the engine's dialect, which then has no `access`. `child` tells a
+    token that others signed from all others (`VerifiedToken.child`).
     """
 
     at: float
@@ -699,6 +700,7 @@ class AccessEvent(NamedTuple):
     token_id: TokenId | None
     engine: str
     session: str
+    child: str = ""
 
 
 class AccessLog(Protocol):

@@ -138,6 +138,7 @@ class _Line(msgspec.Struct, gc=False):
     engine: str
     session: str
     revision: int
+    child: str
 
 
 class _Dropped(msgspec.Struct):
@@ -152,14 +153,26 @@ _at: Final = datetime.fromtimestamp
 
 
 def _line(event: AccessEvent) -> _Line:
-    at, (reason, revision, shadowed), word, access, client_ip, token_id, engine, session = event
+    at, (reason, revision, shadowed), word, access, client_ip, token_id, engine, session, child = event
     stream = protocol = ""
     if access is not None:
         (account, name), protocol = access.stream, access.protocol
         stream = f"{account or '?'}/{name or '?'}"
     allowed = reason in ALLOWING
     return _Line(
-        _at(at, UTC), allowed, reason, shadowed, word, stream, token_id, client_ip, protocol, engine, session, revision
+        _at(at, UTC),
+        allowed,
+        reason,
+        shadowed,
+        word,
+        stream,
+        token_id,
+        client_ip,
+        protocol,
+        engine,
+        session,
+        revision,
+        child,
     )
 
 

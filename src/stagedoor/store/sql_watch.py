@@ -32,6 +32,7 @@ from stagedoor.model.access import Action
 from stagedoor.model.events import Event, EventType, TokenName, token_event, viewer_event
 from stagedoor.model.ids import AccountId
 from stagedoor.model.instants import instant
+from stagedoor.model.token import TokenKind
 from stagedoor.model.webhook import WebhookKind
 from stagedoor.service.watch_ports import ATTEMPT_SECONDS, EMPTY_SECONDS, FirstUse, Lead, Stream, Suspicion
 from stagedoor.store import schema
@@ -41,6 +42,9 @@ SETTLED_SECONDS: Final = 10
 """A token whose expiry lies so far back has been committed, or never will be: no statement may take longer."""
 
 _LARGEST_ID: Final = 2**53 - 1
+_REMINDED: Final = (TokenKind.PUBLISH, TokenKind.SUBSCRIBE)
+"""Whose expiry is told of. Signed tokens are many and meant to end."""
+
 _PREFIXES: Final = {EventType.TOKEN_REFUSED: "refused", EventType.TOKEN_SHARED: "sharing"}
 
 
@@ -197,6 +201,7 @@ def _expiring(stopped: tuple[int, int], until: int, lead: Lead, soonest: int | N
         t.expires_at >= at,
         or_(t.expires_at > at, t.id > token_id),
         t.expires_at <= until,
+        t.kind.in_(_REMINDED),
         t.account_id.in_(select(schema.webhook.c.account_id)),
     )
     if soonest is not None:

@@ -12,7 +12,7 @@ from stagedoor.model.errors import InvalidInput
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.instants import instant
 from stagedoor.model.token import TokenKind
-from stagedoor.service.children import ALL, Children, jti_name
+from stagedoor.service.children import ALL, Children, fingerprint_name, jti_name
 from stagedoor.service.ports import ChildStore, Clock, FormerUse
 from stagedoor.service.token_admin import MOST_OVERLAP_SECONDS, TokenAdmin
 
@@ -49,8 +49,12 @@ class FormerValues(Struct, rename="camel", kw_only=True):
 
 
 class RevokeChildren(Struct, kw_only=True):
-    """Which of the tokens that were signed with one are refused from now on: by `jti`, by their text, or all made until now."""
+    """Which of the tokens that were signed with one are refused from now on: by `jti`, one by its text, or all until now.
 
+    One is also told by its `fingerprint`, which stands in the access log as `child`.
+    """
+
+    fingerprint: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{43}$", min_length=43, max_length=43)] | None = None
     jti: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     token: Annotated[str, Meta(min_length=1, max_length=8192)] | None = None
     all: bool | None = None
@@ -143,11 +147,14 @@ def child_operations(
 
     async def revoke(call: Call) -> bool:
         asked: RevokeChildren = call.body
-        if [asked.jti is not None, asked.token is not None, asked.all is True].count(True) != 1:
-            raise InvalidInput("name one of jti, token or all", field="jti")
+        given = [asked.jti is not None, asked.token is not None, asked.fingerprint is not None, asked.all is True]
+        if given.count(True) != 1:
+            raise InvalidInput("name one of jti, token, fingerprint or all", field="jti")
         name = ALL
         if asked.jti is not None:
             name = jti_name(asked.jti)
+        elif asked.fingerprint is not None:
+            name = fingerprint_name(asked.fingerprint)
         elif asked.token is not None:
             name = children.name_of(asked.token)
         await revoke_(call.account, token_id(call), name, int(clock()))
