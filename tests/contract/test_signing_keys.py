@@ -57,10 +57,11 @@ async def published(app: Any) -> Any:
 
 async def test_the_keys_are_published_to_anybody_and_what_we_sign_is_verified_by_them(settings: Settings) -> None:
     async with authority(settings) as running, administration(settings) as admin:
-        assert await published(running.app) == {"keys": []}
+        assert sorted(key["alg"] for key in (await published(running.app))["keys"]) == ["ES256", "EdDSA", "RS256"]
         texts = [(await admin.signing_keys.sign({"n": 1}, algorithm=a)).text.reveal() for a in Algorithm]
         found = await published(running.app)
-        assert [key["alg"] for key in found["keys"]] == ["RS256", "ES256", "EdDSA"]
+        assert found == await published(running.app)
+        assert len(found["keys"]) == 3
         assert not any({"d", "p", "q", "dp", "dq", "qi", "k"} & set(key) for key in found["keys"])
         keys = jwt.PyJWKSet.from_dict(found)
         for text in texts:
@@ -68,21 +69,25 @@ async def test_the_keys_are_published_to_anybody_and_what_we_sign_is_verified_by
             assert jwt.decode(text, keys[header["kid"]].key, algorithms=[header["alg"]]) == {"n": 1}
 
 
+async def es256(app: Any) -> list[str]:
+    return [key["kid"] for key in (await published(app))["keys"] if key["alg"] == "ES256"]
+
+
 async def test_a_revoked_key_is_published_by_no_worker_until_it_is_restored(settings: Settings) -> None:
     async with authority(settings) as one, authority(settings) as two, administration(settings) as admin:
         signed = await admin.signing_keys.sign({}, algorithm=ES256)
         for worker in (one, two):
-            assert [key["kid"] for key in (await published(worker.app))["keys"]] == [signed.kid]
+            assert await es256(worker.app) == [signed.kid]
         await admin.signing_keys.revoke(signed.kid)
         for worker in (one, two):
-            assert await published(worker.app) == {"keys": []}
+            assert await es256(worker.app) == []
         other = await admin.signing_keys.sign({}, algorithm=ES256)
         assert other.kid != signed.kid
         with pytest.raises(Conflict):
             await admin.signing_keys.use(signed.kid)
         await admin.signing_keys.restore(signed.kid)
         for worker in (one, two):
-            assert [key["kid"] for key in (await published(worker.app))["keys"]] == [signed.kid, other.kid]
+            assert await es256(worker.app) == [signed.kid, other.kid]
         assert (await admin.signing_keys.sign({}, algorithm=ES256)).kid == other.kid
         await admin.signing_keys.use(signed.kid)
         assert (await admin.signing_keys.sign({}, algorithm=ES256)).kid == signed.kid

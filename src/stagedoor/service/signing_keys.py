@@ -118,7 +118,16 @@ class SigningKeys:
         return await self._change(key.kid, KeyState.PREVIOUSLY_USED)
 
     async def published(self) -> Mapping[str, Any]:
-        """Return the public halves of all keys that are not revoked, as a JWK set (RFC 7517 section 5)."""
+        """Return the public halves of all keys that are not revoked, as a JWK set (RFC 7517 section 5).
+
+        The first key of an algorithm is made by now: who reads these keeps them, and must not have kept too few.
+
+        Raises: Unavailable.
+        """
+        known = {key.algorithm for key in await self._read()}
+        for algorithm in Algorithm:
+            if algorithm not in known:
+                await self.in_use(algorithm)
         keys = [key for key in await self._read() if key.state is not KeyState.REVOKED]
         return {"keys": [msgspec.json.decode(key.public_jwk) for key in keys]}
 

@@ -16,7 +16,7 @@ _ID: Final = re.compile(r"[0-9]{1,18}")
 _PATH: Final = "/v1/api-secrets"
 
 
-class NewApiSecret(Struct, rename="camel"):
+class NewApiSecret(Struct, rename="camel", forbid_unknown_fields=True):
     """An API secret to be made."""
 
     label: Annotated[str, Meta(min_length=1, max_length=MAX_LABEL)]

@@ -21,14 +21,14 @@ Label = Annotated[str, Meta(min_length=1, max_length=MAX_LABEL)]
 ScopeList = Annotated[list[str], Meta(min_length=1, max_length=100)]
 
 
-class NewApplication(Struct, rename="camel", kw_only=True):
+class NewApplication(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """An application to be made. Its scopes are said, never implied: `live:*` is everything."""
 
     label: Label
     scopes: ScopeList
 
 
-class ChangeApplication(Struct, rename="camel", kw_only=True):
+class ChangeApplication(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """What to change in an application; what is left out stays."""
 
     label: Label | UnsetType = UNSET

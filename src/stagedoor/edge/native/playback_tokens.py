@@ -28,7 +28,7 @@ _TextList = Annotated[list[str], Meta(max_length=1000)]
 _FORMS: Final = {"ES256": Algorithm.ES256, "EdDSA": Algorithm.EDDSA, "RS256": Algorithm.RS256, "short": None}
 
 
-class NewPlaybackToken(Rules, rename="camel", kw_only=True):
+class NewPlaybackToken(Rules, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """A playback token to be made: for streams, groups of streams, or all of them.
 
     `form` is what it is signed with, or `short` for an opaque one of 43 characters, which fits wherever a token fits. `expires`
@@ -83,7 +83,7 @@ class ListPlaybackTokens(Struct, rename="camel", kw_only=True):
     items_on_page: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
-class VerifyPlaybackToken(Struct, kw_only=True):
+class VerifyPlaybackToken(Struct, kw_only=True, forbid_unknown_fields=True):
     """A token as it was made."""
 
     token: Annotated[str, Meta(min_length=1, max_length=8192)]

@@ -17,7 +17,7 @@ _Streams = Annotated[list[str], Meta(max_length=MAX_STREAMS)]
 _Label = Annotated[str, Meta(min_length=1, max_length=MAX_LABEL)]
 
 
-class NewStreamGroup(Struct, kw_only=True):
+class NewStreamGroup(Struct, kw_only=True, forbid_unknown_fields=True):
     """A group to be made; without an id it gets one."""
 
     label: _Label
@@ -25,7 +25,7 @@ class NewStreamGroup(Struct, kw_only=True):
     streams: _Streams = field(default_factory=list)
 
 
-class ChangeStreamGroup(Struct, rename="camel", kw_only=True):
+class ChangeStreamGroup(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """What to change in a group: streams are removed first, then added."""
 
     label: _Label | None = None

@@ -19,7 +19,7 @@ from stagedoor.service.token_admin import MOST_OVERLAP_SECONDS, TokenAdmin
 _KINDS: Final = (TokenKind.PUBLISH, TokenKind.SUBSCRIBE)
 
 
-class Rotate(Struct, rename="camel", kw_only=True):
+class Rotate(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """For how long the value that a token has is good beside its new one: an hour is 3600, a day 86400, 0 not at all."""
 
     overlap_seconds: Annotated[int, Meta(ge=0, le=MOST_OVERLAP_SECONDS)]
@@ -48,7 +48,7 @@ class FormerValues(Struct, rename="camel", kw_only=True):
     former: list[FormerValue]
 
 
-class RevokeChildren(Struct, kw_only=True):
+class RevokeChildren(Struct, kw_only=True, forbid_unknown_fields=True):
     """Which of the tokens that were signed with one are refused from now on: by `jti`, one by its text, or all until now.
 
     One is also told by its `fingerprint`, which stands in the access log as `child`.

@@ -28,7 +28,7 @@ _Texts = Annotated[list[str], Meta(max_length=1000)]
 _Longest = Annotated[int, Meta(ge=1, le=2147483647)]
 
 
-class StreamName(Struct, rename="camel"):
+class StreamName(Struct, rename="camel", forbid_unknown_fields=True):
     """A stream name, or a regular expression that matches whole names."""
 
     stream_name: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -48,7 +48,7 @@ class _Limits(Rules, rename="camel", kw_only=True):
     denied_countries: _Texts | None = None
 
 
-class NewTrustedKey(_Limits, rename="camel", kw_only=True):
+class NewTrustedKey(_Limits, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """A public key (JWK or PEM: RSA of 2048 bits or more, EC P-256, Ed25519) and what it may sign.
 
     `longestSeconds`: a token is good for so long at most, counted from its `iat`.
@@ -61,7 +61,7 @@ class NewTrustedKey(_Limits, rename="camel", kw_only=True):
     longest_seconds: _Longest
 
 
-class ChangeTrustedKey(_Limits, rename="camel", kw_only=True):
+class ChangeTrustedKey(_Limits, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """What to change of what a key may sign; what is left out stays."""
 
     label: _Label | None = None

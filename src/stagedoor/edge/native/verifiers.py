@@ -23,7 +23,7 @@ _LARGEST_ID: Final = 2**63 - 1
 _Text = Annotated[str, Meta(max_length=512)]
 
 
-class SetVerifier(Struct, rename="camel", kw_only=True):
+class SetVerifier(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """How a verifier is set up; which settings a kind has: docs/contracts/engine-tokens.md. What is left out stays as it is."""
 
     key_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
@@ -41,7 +41,7 @@ class SetVerifier(Struct, rename="camel", kw_only=True):
     algorithm: CatAlgorithm | UnsetType = UNSET
 
 
-class NewVerifier(SetVerifier, rename="camel", kw_only=True):
+class NewVerifier(SetVerifier, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """A verifier to be kept."""
 
     name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
@@ -68,7 +68,7 @@ class ShownVerifier(Struct, rename="camel", kw_only=True):
     algorithm: CatAlgorithm | UnsetType = UNSET
 
 
-class NewEngineToken(Struct, rename="camel", kw_only=True):
+class NewEngineToken(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """A credential to be minted, from a token given by its text or by its id.
 
     `clientIp`: who will use it, where that is known. `identity`: what LiveKit is to call the participant.

@@ -37,7 +37,7 @@ class OfToken(Struct, kw_only=True):
     client_secret: str = field(default="")
 
 
-class AskForClientToken(Struct, rename="camel", kw_only=True):
+class AskForClientToken(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """A token for a client of an application's: what it may do, and whom it is for."""
 
     session_scope: str

@@ -27,7 +27,7 @@ _Instant = Annotated[int, Meta(ge=0, le=253402300799)]
 _TokenText = Annotated[str, Meta(min_length=1, max_length=8192)]
 
 
-class NewPlayback(Struct, kw_only=True):
+class NewPlayback(Struct, kw_only=True, forbid_unknown_fields=True):
     """A playback token to be made, with exactly one target: `groupid`, `streams` or `orgawide`.
 
     `exp` and `nbf` are in seconds since the epoch. `ip` and `domain` may be several, and of IPv6, which is ours. `revocable` is
@@ -65,7 +65,7 @@ class MadePlayback(Struct, rename="camel", kw_only=True):
     security: Security
 
 
-class ShownText(Struct):
+class ShownText(Struct, forbid_unknown_fields=True):
     """A token as it was made."""
 
     token: _TokenText
