@@ -11,12 +11,12 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
-from stagedoor.service.authorize import shown_digest
 from stagedoor.service.children import Children
 from stagedoor.service.ports import Facts, Parentage, TokenFacts
 from stagedoor.sign import sign_child
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.sealed import sealed_at
+from stagedoor.tokens.shown import shown_digest
 from stagedoor.tokens.signed import parse_signed, verify_child
 
 CALLS = 2_000

@@ -5,7 +5,6 @@ applied in between. Cold, it asks the store once. When the store does not answer
 """
 
 import logging
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from stagedoor.model.access import Access, Action, Protocol
@@ -34,8 +33,8 @@ from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import NO_PUBLISHERS, standing
 from stagedoor.service.viewers import HlsViewers
 from stagedoor.tokens.keyring import Keyring
-from stagedoor.tokens.opaque import parse_opaque
-from stagedoor.tokens.signed import MAX_SIGNED, looks_signed
+from stagedoor.tokens.shown import shown_digest
+from stagedoor.tokens.signed import looks_signed
 
 _log = logging.getLogger(__name__)
 
@@ -412,16 +411,6 @@ class Authorizer:
         except Unavailable:
             _log.error("the end of a session on %s could not be written down", engine.name)
         return self.note(engine, notice)
-
-
-def shown_digest(digest: Callable[[bytes], bytes], text: str) -> bytes | None:
-    """Return what a token is found by; None for a text that is none. A signed one is found by its text."""
-    value = parse_opaque(text)
-    if value is None:
-        if not looks_signed(text) or len(text) > MAX_SIGNED:
-            return None
-        value = text.encode(errors="replace")
-    return digest(value)
 
 
 def counted_per(token: VerifiedToken) -> Per:

@@ -10,6 +10,7 @@ from stagedoor.model.token import ACTION_OF, TokenKind, TokenRecord, TokenState,
 from stagedoor.service.terms import EffectiveSettings, effective_settings
 
 _MOST_LISTED = 5
+_VERBS = {Action.PUBLISH: "publish", Action.SUBSCRIBE: "watch"}
 
 
 def describe(record: TokenRecord, policy: AccountPolicy, now: float) -> str:
@@ -17,14 +18,21 @@ def describe(record: TokenRecord, policy: AccountPolicy, now: float) -> str:
     terms = record.terms
     effective = effective_settings(record, policy)
     publishing = record.kind is TokenKind.PUBLISH
-    who = f"Whoever has this token, given to {terms.subject}," if terms.subject else "Whoever has this token"
-    does = f"{who} may {'publish' if publishing else 'watch'} {_streams(terms)} of account {record.account}"
-    limits_itself = not _sets_countries(terms) or ACTION_OF[record.kind] in terms.geo_applies_to
+    actions = terms.actions or (ACTION_OF[record.kind],)
+    whose = "a token signed with this key" if record.kind is TokenKind.ISSUER else "this token"
+    who = f"Whoever has {whose}, given to {terms.subject}," if terms.subject else f"Whoever has {whose}"
+    may = " and ".join(_VERBS[action] for action in actions)
+    does = f"{who} may {may} {_streams(terms)} of account {record.account}"
+    limits_itself = not _sets_countries(terms) or any(action in terms.geo_applies_to for action in actions)
     countries = _countries(effective) if limits_itself else []
     parts = [does, *_where(terms), *countries, *_when(terms, effective)]
     sentences = [", ".join(parts) + "."]
     sentences += _state(record, policy, effective, now)
     sentences += _counts(terms)
+    if record.parent is not None:
+        sentences.append(f"It was signed with token {record.parent}, and what that one asks is asked too.")
+    if terms.longest_seconds is not None:
+        sentences.append(f"Such a token is good for {terms.longest_seconds} seconds at most.")
     if publishing:
         sentences.append(_watching(terms))
         if Action.SUBSCRIBE in terms.geo_applies_to:
@@ -66,6 +74,9 @@ def _streams(terms: TokenTerms) -> str:
     names = [pattern.text for pattern in terms.streams if not pattern.is_regex]
     patterns = [pattern.text for pattern in terms.streams if pattern.is_regex]
     said = [f"the stream{'s' if len(names) > 1 else ''} {_list(names, 'and')}"] if names else []
+    said += [f"the streams of the group{'s' if len(terms.groups) > 1 else ''} {_list(terms.groups, 'and')}"] * bool(
+        terms.groups
+    )
     said += [f"streams whose whole name matches {_list(patterns, 'or')}"] if patterns else []
     return " and ".join(said)
 

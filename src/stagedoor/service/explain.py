@@ -10,11 +10,12 @@ from stagedoor.model.ids import TokenId
 from stagedoor.model.token import TokenState, VerifiedToken
 from stagedoor.model.usage import UNUSED, Usage
 from stagedoor.policy import Finding, explain, internally
-from stagedoor.service.authorize import Attempt, counted_per, session_start, shown_digest
+from stagedoor.service.authorize import Attempt, counted_per, session_start
 from stagedoor.service.children import Children
 from stagedoor.service.ports import CountryLookup, FactSource, SessionStore, TokenFacts
 from stagedoor.service.standing import publishers_of, standing, token_facts
 from stagedoor.tokens.keyring import Keyring
+from stagedoor.tokens.shown import shown_digest
 from stagedoor.tokens.signed import looks_signed
 
 

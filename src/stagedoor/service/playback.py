@@ -16,13 +16,13 @@ from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.key import Algorithm
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms
-from stagedoor.service.authorize import shown_digest
 from stagedoor.service.groups import Groups
 from stagedoor.service.ports import Clock, NewToken, Page, PolicyReader, Signer, TokenStore
 from stagedoor.service.terms import check_lifetime, check_terms, latest_expiry
 from stagedoor.tokens.carriers import check_fits
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import new_token, parse_opaque
+from stagedoor.tokens.shown import shown_digest
 
 DEFAULT_SECONDS: Final = 14 * 86400
 """How long a token is good of which nobody says it: two weeks, as the vendor's are."""

@@ -30,6 +30,7 @@ from stagedoor.service.unsure import Request, Unsure
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import new_token, parse_opaque
 from stagedoor.tokens.sealed import former_at, sealed_at
+from stagedoor.tokens.shown import shown_digest
 from stagedoor.tokens.srt import srt_passphrase
 
 EVERY_STREAM: Final = ".*"
@@ -142,9 +143,9 @@ class TokenAdmin:
 
         Raises: NotFound.
         """
-        value = parse_opaque(token)
-        if value is not None:
-            return await self._store.find_token(self._keyring.digest(value))
+        digest = shown_digest(self._keyring.digest, token)
+        if digest is not None:
+            return await self._store.find_token(digest)
         if not (token.isascii() and token.isdigit()) or len(token) > _LONGEST_ID:
             raise NotFound("there is no such token", field="tokenId")
         return await self._store.find_token(TokenId(int(token)))
