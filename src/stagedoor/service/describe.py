@@ -74,9 +74,8 @@ def _streams(terms: TokenTerms) -> str:
     names = [pattern.text for pattern in terms.streams if not pattern.is_regex]
     patterns = [pattern.text for pattern in terms.streams if pattern.is_regex]
     said = [f"the stream{'s' if len(names) > 1 else ''} {_list(names, 'and')}"] if names else []
-    said += [f"the streams of the group{'s' if len(terms.groups) > 1 else ''} {_list(terms.groups, 'and')}"] * bool(
-        terms.groups
-    )
+    if terms.groups:
+        said.append(f"the streams of the group{'s' if len(terms.groups) > 1 else ''} {_list(terms.groups, 'and')}")
     said += [f"streams whose whole name matches {_list(patterns, 'or')}"] if patterns else []
     return " and ".join(said)
 
