@@ -112,12 +112,15 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
         "SHADOW MODE: until 1970-01-12 13:46:41 UTC its conditions are tried out and refuse nothing.",
     ),
     "active": ({"active": False}, "It is disabled and lets nobody in."),
+    "actions": ({"actions": (Action.SUBSCRIBE, Action.PUBLISH)}, "may watch and publish the stream"),
+    "groups": ({"groups": ("summer",)}, "the streams of the group summer"),
+    "longest_seconds": ({"longest_seconds": 60}, "Such a token is good for 60 seconds at most."),
     "not_understood": (
         {"not_understood": ("full_moon", "tides")},
         "It sets full_moon and tides, which this version does not know, so it lets nobody in. Nobody may watch.",
     ),
 }
-UNSAID = {"label", "streams", "geo_applies_to", "origin_cluster", "tracking_id", "publishing"}
+UNSAID = {"label", "streams", "geo_applies_to", "origin_cluster", "tracking_id", "viewer_data", "publishing"}
 """What is said elsewhere, or lets nobody in and keeps nobody out."""
 
 
