@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stagedoor.model.decision import Reason
 from stagedoor.model.engine import Engine, EngineKind
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.session import Broadcast, OpenSession
@@ -174,4 +175,46 @@ async def test_one_that_cannot_be_ended_is_tried_again_and_keeps_no_other_from_i
     control.stuck = set()
     ended = await keeper(world, control).look_after(ENGINE)
     assert [one.session for one in ended] == ["one"]
+    assert await world.store.sessions.open_sessions(ENGINE.id) == []
+
+
+LIMITED = [{"jti": "one", "exp": 999, "sessionLimit": {"most": 5}}]
+
+
+async def _child_admitted(world: World, control: Control, name: str) -> None:
+    decision = await world.authorize({**WATCH, "session": name, "child": LIMITED})
+    assert decision.allowed, decision
+    control.running[name] = 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"of": "see", "jti": "one"}, Reason.TOKEN_REVOKED),
+        ({"of": "see"}, Reason.TOKEN_REVOKED),
+        ({"revoke": "see"}, Reason.TOKEN_REVOKED),
+    ],
+    ids=["by its jti", "all of them", "with its parent"],
+)
+async def test_a_session_of_a_child_ends_with_the_child(
+    world: World, change: dict[str, object], reason: Reason
+) -> None:
+    """Whatever it is revoked by; until then it runs."""
+    control = Control()
+    await _child_admitted(world, control, "one")
+    assert await keeper(world, control).look_after(ENGINE) == []
+    await world.change(change)
+    ended = await keeper(world, control).look_after(ENGINE)
+    assert {each.reason for each in ended} == {reason}
+    assert control.ended[0] == "one"
+    assert await world.store.sessions.open_sessions(ENGINE.id) == []
+
+
+async def test_a_session_of_a_child_ends_when_its_parent_is_renewed(world: World) -> None:
+    """What signed it is nobody's text any more."""
+    control = Control()
+    await _child_admitted(world, control, "one")
+    await world.change({"change": "see", "body": {"refreshToken": True}})
+    ended = await keeper(world, control).look_after(ENGINE)
+    assert ended
     assert await world.store.sessions.open_sessions(ENGINE.id) == []

@@ -114,6 +114,8 @@ class Keeper:
         ended: list[Ended] = []
         failed: Unavailable | None = None
         for session in running:
+            if any(each.session == session.start.session for each in ended):
+                continue  # it counted for several tokens, and has ended with one of them
             reason = await self._ends(session, now)
             if reason is not None:
                 try:
