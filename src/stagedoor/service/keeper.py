@@ -112,9 +112,10 @@ class Keeper:
             if session.start.session not in carried and now > session.start.at + _YOUNG_SECONDS:
                 await self._sessions.end_session(engine.id, session.start.session, now)
         ended: list[Ended] = []
+        gone: set[str] = set()
         failed: Unavailable | None = None
         for session in running:
-            if any(each.session == session.start.session for each in ended):
+            if session.start.session in gone:
                 continue  # it counted for several tokens, and has ended with one of them
             reason = await self._ends(session, now)
             if reason is not None:
@@ -125,6 +126,7 @@ class Keeper:
                     failed = error
                     continue
                 await self._sessions.end_session(engine.id, session.start.session, now)
+                gone.add(session.start.session)
                 ended.append(Ended(engine.name, session.start.session, reason))
         if failed is not None:
             raise failed
