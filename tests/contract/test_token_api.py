@@ -199,12 +199,9 @@ def check_token(token: Json, kind: TokenKind, *, version: int, own: frozenset[st
 
 
 def check_carriers(token: Json) -> None:
-    """Hold `carriers`, which is ours: both forms of a token of one exact name, and what has room for them."""
-    streams = token["streams"]
-    if len(streams) != 1 or streams[0]["isRegex"]:
-        assert "carriers" not in token
-        return
-    named = len(streams[0]["streamName"]) + len("?token=")
+    """Hold `carriers`, which is ours: both forms of a token, and what has room for them beside its longest name."""
+    lengths = [128 if stream["isRegex"] else len(stream["streamName"]) for stream in token["streams"]]
+    named = max(lengths) + len("?token=")
     forms = {"hex": len(token["token"]), "short": 43}
     assert {form: carried["length"] for form, carried in token["carriers"].items()} == forms
     for form, length in forms.items():

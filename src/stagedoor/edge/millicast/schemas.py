@@ -219,7 +219,7 @@ class TokenCarriers(Struct, rename="camel", kw_only=True):
 class Token(ShownRules, rename="camel", kw_only=True):
     """A token as answers show it. `name` is version 1's, and the same as the label.
 
-    `carriers` is ours, where the token has one exact stream name.
+    `carriers` is ours, for the longest name that the token has.
     """
 
     id: int
@@ -237,7 +237,7 @@ class Token(ShownRules, rename="camel", kw_only=True):
     effective_settings: EffectiveSettings
     allowed_countries: Sequence[str]
     denied_countries: Sequence[str]
-    carriers: TokenCarriers | UnsetType = UNSET
+    carriers: TokenCarriers
 
 
 class SubscribeToken(Token, rename="camel", kw_only=True):

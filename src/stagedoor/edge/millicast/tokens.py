@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from stagedoor.edge.millicast import schemas
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.grant import StreamPattern
+from stagedoor.model.ids import MAX_STREAM_NAME
 from stagedoor.model.instants import instant
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
 from stagedoor.service.terms import EffectiveSettings, effective_settings
@@ -121,16 +122,17 @@ def shown_token(issued: IssuedToken, *, version: int) -> schemas.Token:
     return schemas.SubscribeToken(**shown, tracking=tracking)
 
 
-def _carriers(streams: tuple[StreamPattern, ...]) -> schemas.TokenCarriers | UnsetType:
-    """Return what has room for a token of one exact stream name."""
-    match streams:
-        case (StreamPattern(text=name, is_regex=False),):
-            hexadecimal, short = (
-                schemas.Carried(length, carriers(length, len(name))) for length in (HEX_LENGTH, SHORT_LENGTH)
-            )
-            return schemas.TokenCarriers(hex=hexadecimal, short=short)
-        case _:
-            return UNSET
+def _carriers(streams: tuple[StreamPattern, ...]) -> schemas.TokenCarriers:
+    """Return what has room for a token beside the longest name of its streams."""
+    # A pattern may match names of any length.
+    lengths = [MAX_STREAM_NAME if pattern.is_regex else len(pattern.text) for pattern in streams]
+    longest = max(lengths, default=0)
+    return schemas.TokenCarriers(
+        **{
+            form: schemas.Carried(length, carriers(length, longest))
+            for form, length in (("hex", HEX_LENGTH), ("short", SHORT_LENGTH))
+        }
+    )
 
 
 def _publishing(issued: IssuedToken) -> dict[str, Any]:
