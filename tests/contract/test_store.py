@@ -710,6 +710,10 @@ async def test_every_term_comes_back_as_it_was_kept(bench: Bench) -> None:
         shadow_until=AT,
         origin_cluster="phx-1",
         tracking_id="",
+        viewer_data="seat=12",
+        actions=(Action.SUBSCRIBE, Action.PUBLISH),
+        groups=("summer",),
+        longest_seconds=60,
         publishing=PublishOptions(
             subscribe_requires_auth=True,
             record=True,

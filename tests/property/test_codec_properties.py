@@ -94,6 +94,10 @@ TERMS: dict[str, st.SearchStrategy[Any]] = {
     "shadow_until": st.none() | numbers,
     "origin_cluster": texts,
     "tracking_id": st.none() | texts,
+    "viewer_data": texts,
+    "actions": st.lists(st.sampled_from(list(Action)), max_size=2, unique=True).map(tuple),
+    "groups": lists,
+    "longest_seconds": st.none() | numbers,
     "publishing": st.builds(PublishOptions, **PUBLISHING),
 }
 terms = st.builds(TokenTerms, **TERMS)
@@ -189,7 +193,7 @@ def test_terms_of_an_earlier_version_have_none_of_the_newer_limits() -> None:
     """What is not in the row is as if it had never been set."""
     old = '{"label":"t","streams":[{"text":"show","is_regex":false}],"active":true,"origin_cluster":"","publishing":{}}'
     row = {"id": 1, "account_id": "a", "kind": "publish", "terms": old, "digest": b"", "sealed": b"", "added_on": 0}
-    record = record_of(cast("RowMapping", row | {"revoked_at": None}))
+    record = record_of(cast("RowMapping", row | {"revoked_at": None, "parent_id": None, "key_id": None}))
     assert record.terms == TokenTerms(label="t", streams=(StreamPattern("show"),))
 
 
@@ -243,9 +247,11 @@ def test_a_network_reads_back(network: Network, bits: int) -> None:
         assert parse_network(format_network(one)) == one
 
 
-@given(terms, st.sampled_from(list(TokenKind)), st.binary(max_size=40), numbers, st.none() | numbers)
+@given(
+    terms, st.sampled_from(list(TokenKind)), st.binary(max_size=40), numbers, st.none() | numbers, st.none() | numbers
+)
 def test_a_record_reads_back_from_its_row(
-    terms: TokenTerms, kind: TokenKind, digest: bytes, number: int, revoked_at: int | None
+    terms: TokenTerms, kind: TokenKind, digest: bytes, number: int, revoked_at: int | None, parent: int | None
 ) -> None:
     """Every term, whatever its value."""
     record = TokenRecord(
@@ -257,6 +263,8 @@ def test_a_record_reads_back_from_its_row(
         sealed=digest,
         added_on=number,
         revoked_at=revoked_at,
+        parent=None if parent is None else TokenId(parent),
+        key_id=number,
     )
     row = {
         "id": number,
@@ -267,6 +275,8 @@ def test_a_record_reads_back_from_its_row(
         "sealed": digest,
         "added_on": number,
         "revoked_at": revoked_at,
+        "parent_id": parent,
+        "key_id": number or None,
     }
     assert record_of(cast("RowMapping", row)) == record
 

@@ -44,6 +44,10 @@ CHANGES: dict[str, tuple[str, object]] = {
     "shadow_until": ("shadowUntil", 1),
     "origin_cluster": ("originCluster", "phx-1"),
     "tracking_id": ("tracking", "t"),
+    "viewer_data": ("customViewerData", "seat 12"),
+    "actions": ("actions", (Action.PUBLISH,)),
+    "groups": ("groups", ("summer",)),
+    "longest_seconds": ("longestSeconds", 60),
 }
 
 PUBLISHING: dict[str, tuple[str, object]] = {

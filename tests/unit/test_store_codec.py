@@ -27,7 +27,9 @@ POLICY = AccountPolicy(countries=Countries(denied=("DE",)), shadow_until=5)
 
 def _read(terms: dict[str, Any]) -> TokenTerms:
     row = {"id": 1, "account_id": "a", "kind": "publish", "terms": json.dumps(terms), "digest": b"", "sealed": b""}
-    return record_of(cast("RowMapping", row | {"added_on": 0, "revoked_at": None})).terms
+    return record_of(
+        cast("RowMapping", row | {"added_on": 0, "revoked_at": None, "parent_id": None, "key_id": None})
+    ).terms
 
 
 def _written() -> dict[str, Any]:

@@ -72,9 +72,13 @@ NOT_OURS = {
     "denied_countries",
     "origin_cluster",
     "tracking_id",
+    "viewer_data",
+    "actions",
+    "groups",
+    "longest_seconds",
     "publishing",
 }
-"""Terms that the vendor's tokens have too."""
+"""Terms that the vendor's tokens have too, or that signed tokens and trusted keys alone have."""
 
 
 def _parsed(body: dict[str, Any], schema: type[Rules] = Rules) -> Any:

@@ -149,7 +149,7 @@ class Facts(NamedTuple):
     `record` is None when no token has the digest; `bound` are the networks it is bound to. `publishers` are the publish
     tokens, revoked ones left out, that may cover the stream (exact name equal, or any regular expression); `live` are those it
     is being published with. `revision` numbers the state that was read. `parentage`: that of a token that others signed.
-    `former_until`: the digest is of a value that the token had before, and that is good until then. `shown`: the digest that was asked for. `groups`: the streams in
+    `former_until`: the digest is of a value that the token had before, and that is good until then. `shown`: that digest, in such a case. `groups`: the streams in
     the groups that the token names. `key_revoked`: the key that we signed it with is.
     """
 

@@ -92,7 +92,7 @@ class MemoryStore:
             dict(self.sessions.use(record.id).bound) if record is not None else {},
             parentage,
             former[1].until if former is not None else None,
-            shown=digest or b"",
+            shown=digest if digest is not None and former is not None else b"",
         )
 
     async def changes_after(self, revision: int) -> tuple[int, Sequence[Change] | None]:

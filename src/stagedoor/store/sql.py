@@ -146,7 +146,7 @@ class SqlStore:
             shown["former_until"],
             groups,
             bool(shown["key_revoked"]),
-            digest or b"",
+            digest if digest is not None and shown["former_until"] is not None else b"",
         )
 
     async def changes_after(self, revision: int) -> tuple[int, Sequence[Change] | None]:
