@@ -341,6 +341,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
                 keyring=admin.keyring,
                 clock=clock,
                 issuer=settings.url,
+                key_revoked=signing_keys.is_revoked,
             ),
             trusted_keys=TrustedKeys(store=admin.store, children=admin.children, keyring=admin.keyring, clock=clock),
             signing_keys=signing_keys,

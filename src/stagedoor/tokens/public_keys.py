@@ -6,17 +6,19 @@ secret of an HMAC.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
-
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.key import Algorithm
 from stagedoor.model.secret import Secret
 from stagedoor.tokens.keyring import base64url
 from stagedoor.tokens.signed import Unverified
+
+if TYPE_CHECKING:
+    # Slow to load, and many systems trust no keys: whoever needs it imports it.
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+    _Key = RSAKey | ECKey | OKPKey
 
 MAX_KEY: Final = 8192
 """Longest text of a key, in characters."""
@@ -25,8 +27,6 @@ _LEAST_RSA_BITS: Final = 2048
 
 _PARTS: Final = frozenset({"kty", "crv", "x", "y", "n", "e"})
 """What a public key is made of (RFC 7518 section 6, RFC 8037 section 2)."""
-
-_Key = RSAKey | ECKey | OKPKey
 
 
 class PublicKey(NamedTuple):
@@ -65,6 +65,9 @@ def read_public_key(key: Secret) -> PublicKey:
 
 def verify_with(key: Secret, unverified: Unverified) -> bool:
     """Tell whether a token was signed with the private half of a kept `key`."""
+    from joserfc import jws  # noqa: PLC0415
+    from joserfc.errors import JoseError  # noqa: PLC0415
+
     level = unverified.levels[-1]
     loaded = _read(key.reveal())
     algorithm = _algorithm(loaded)
@@ -78,7 +81,9 @@ def verify_with(key: Secret, unverified: Unverified) -> bool:
     return True
 
 
-def _read(text: str) -> _Key:
+def _read(text: str) -> "_Key":
+    from joserfc.errors import JoseError  # noqa: PLC0415
+
     try:
         if text.lstrip().startswith("{"):
             return _from_jwk(json.loads(text))
@@ -89,12 +94,17 @@ def _read(text: str) -> _Key:
         ) from None
 
 
-def _from_jwk(jwk: Any) -> _Key:
+def _from_jwk(jwk: Any) -> "_Key":
+    from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415
+
     types: dict[str, type[RSAKey | ECKey | OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
     return types[jwk["kty"]].import_key(jwk)
 
 
-def _from_pem(text: str) -> _Key:
+def _from_pem(text: str) -> "_Key":
+    from joserfc.errors import JoseError  # noqa: PLC0415
+    from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415
+
     for kind in (RSAKey, ECKey, OKPKey):
         try:
             return kind.import_key(text)
@@ -103,8 +113,10 @@ def _from_pem(text: str) -> _Key:
     raise ValueError
 
 
-def _algorithm(key: _Key) -> Algorithm:
+def _algorithm(key: "_Key") -> Algorithm:
     """Raise InvalidInput for keys that are too weak, or sign with nothing that is known here."""
+    from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415
+
     public: Any = key.public_key
     if isinstance(key, RSAKey):
         if public.key_size < _LEAST_RSA_BITS:
