@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
-from stagedoor.model.access import Action
 from stagedoor.model.cluster import AUTO
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.ids import AccountId, TokenId
@@ -195,8 +194,6 @@ class Children:
         own, of_parent = level.origin_cluster, parent.origin_cluster or AUTO
         if own and of_parent not in {AUTO, own}:
             strange.append("originCluster")
-        if not set(terms.actions) <= set(parent.actions or (Action.SUBSCRIBE,)):
-            strange.append("tokenType")
         return replace(level, terms=replace(terms, not_understood=tuple(strange)))
 
     def _level_digest(self, level: Level) -> bytes:

@@ -91,7 +91,7 @@ class PlaybackTokens:
         check_terms(terms, TokenKind.PLAYBACK)
         check_lifetime(terms, policy, now)
         if terms.expires_at is not None and terms.expires_at <= now:
-            raise InvalidInput("the expiry lies in the past", field="exp")
+            raise InvalidInput("the expiry lies in the past", field="expiresOn")
         for group in terms.groups:
             await self._groups.read(account, group)
         kid, key_id = "", 0
