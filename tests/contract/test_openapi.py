@@ -170,6 +170,7 @@ def test_every_sample_runs_as_it_stands(system: HttpsSystem, document: Json, tmp
         "update_publish_token_v2",
         "disable_publish_tokens",
     } <= done
+    print(*[f"{k}: {v.decode()[:110]}" for k, v in refused.items()], sep=chr(10))
     assert len(done) > 0.7 * len(operations(document)), refused
 
 
