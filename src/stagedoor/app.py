@@ -263,6 +263,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             clock=clock,
             may_work=only.holds,
             children=admin.children,
+            key_revoked=admin.signing_keys.is_revoked,
         )
         streams = Streams(store=admin.store.broadcasts, engines=admin.store.engines, controls=controls, clock=clock)
         guard = Guard(settings.callable_networks)

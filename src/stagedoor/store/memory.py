@@ -125,6 +125,7 @@ class MemoryStore:
             digest=new.digest,
             sealed=new.seal(token_id),
             added_on=new.added_on,
+            key_id=new.key_id,
         )
         async with self._writing(record):
             self._tokens[token_id] = record
