@@ -195,7 +195,7 @@ async def test_a_revoked_signing_key_ends_what_runs_with_its_tokens_and_no_other
     new = NewToken(
         account=world.account,
         kind=TokenKind.PLAYBACK,
-        terms=TokenTerms(label="signed", streams=(StreamPattern("cam"),)),
+        terms=TokenTerms(label="signed", streams=(StreamPattern("cam"),), subject="somebody"),
         digest=world.keyring.digest(bytes.fromhex(secret.reveal())),
         seal=lambda _: b"",
         added_on=BASE,
