@@ -39,6 +39,7 @@ CHANGES: dict[str, tuple[str, object]] = {
     "allowed_referrers": ("allowedReferrers", ("*",)),
     "subject": ("subject", "somebody"),
     "actions": ("actions", (Action.PUBLISH, Action.SUBSCRIBE)),
+    "viewer_data": ("customViewerData", "seat=4"),
     "groups": ("groups", ("stage",)),
     "longest_seconds": ("longestSeconds", 60),
     "session_limit": ("sessionLimit", SessionLimit(1)),

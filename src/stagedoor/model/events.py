@@ -60,6 +60,7 @@ _NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "bind_ipv6_bits": "bindTolerance",
         "rebinds_an_hour": "bindTolerance",
         "tracking_id": "tracking",
+        "viewer_data": "customViewerData",
         "enable_utc_insertion": "enableUTCInsertion",
     }
 )
