@@ -263,6 +263,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             clock=clock,
             may_work=only.holds,
             children=admin.children,
+            key_revoked=admin.signing_keys.is_revoked,
         )
         streams = Streams(store=admin.store.broadcasts, engines=admin.store.engines, controls=controls, clock=clock)
         guard = Guard(settings.callable_networks)
@@ -341,6 +342,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
                 keyring=admin.keyring,
                 clock=clock,
                 issuer=settings.url,
+                key_revoked=signing_keys.is_revoked,
             ),
             trusted_keys=TrustedKeys(store=admin.store, children=admin.children, keyring=admin.keyring, clock=clock),
             signing_keys=signing_keys,

@@ -31,7 +31,7 @@ from stagedoor.service.watch_ports import LEADS, FirstUse, Suspicion
 from stagedoor.service.webhook_ports import NewWebhook
 from stagedoor.store import schema
 from stagedoor.store.sql_watch import SETTLED_SECONDS
-from tests.unit.test_service_keeper import Control
+from tests.unit.test_service_keeper import Control, no_key_revoked
 from tests.watching import KINDS, Listening, Told, cam, listening
 from tests.world import BASE, ENGINES
 
@@ -756,6 +756,7 @@ async def test_an_engine_that_lists_what_runs_has_its_viewers_kept(opened: Opene
             clock=world.clock,
             may_work=lambda: True,
             children=world.children,
+            key_revoked=no_key_revoked,
         )
         asked: list[tuple[str, dict[str, Any]]] = [
             ("free", {"stream": "A/open"}),

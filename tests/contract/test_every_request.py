@@ -32,6 +32,13 @@ REQUESTS: Final = 20_000
 _BASE: Final = "http://authority.test"
 _KEPT: Final = 30
 
+_SAME: Final = {
+    "/v1/publish-tokens": "/api/publish_token",
+    "/v1/subscribe-tokens": "/api/subscribe_token",
+    "/v1/webhooks": "/api/webhooks",
+}
+"""Paths below which things have the ids that they have below another."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -160,8 +167,8 @@ class Requests:
     def _name_what_exists(self, case: Case[Any]) -> None:
         """Put an id that exists in the place of a made-up one, two times of three."""
         for name, made_up in case.path_parameters.items():
-            kind = case.path.split("_token")[0].rpartition("/")[2]
-            known = self._known[f"{kind} token" if name == "tokenId" else name]
+            below = case.path.partition(f"/{{{name}}}")[0]
+            known = self._known[_SAME.get(below, below)]
             if known and next(self._turns) % 3:
                 known.rotate()
                 case.path_parameters[name] = known[0]
@@ -175,14 +182,8 @@ class Requests:
         """Remember the id of what was made."""
         made = json.loads(body)
         made = made.get("data", made) if isinstance(made, dict) else made
-        if isinstance(made, dict) and isinstance(made.get("id"), int):
-            name = {"/api/publish_token": "publish token", "/api/subscribe_token": "subscribe token"}
-            name |= {
-                "/api/webhooks": "webhookId",
-                "/v1/api-secrets": "apiSecretId",
-                "/v1/applications": "applicationId",
-            }
-            self._known[name.get(path, path)].append(str(made["id"]))
+        if isinstance(made, dict) and ("id" in made or path == "/v1/verifiers"):
+            self._known[path].append(str(made.get("id", made.get("name"))))
 
 
 def _as_number(made_up: Any) -> int:

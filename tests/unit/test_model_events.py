@@ -38,16 +38,16 @@ CHANGES: dict[str, tuple[str, object]] = {
     "allowed_user_agents": ("allowedUserAgents", ("*",)),
     "allowed_referrers": ("allowedReferrers", ("*",)),
     "subject": ("subject", "somebody"),
+    "actions": ("actions", (Action.PUBLISH, Action.SUBSCRIBE)),
+    "viewer_data": ("customViewerData", "seat=4"),
+    "groups": ("groups", ("stage",)),
+    "longest_seconds": ("longestSeconds", 60),
     "session_limit": ("sessionLimit", SessionLimit(1)),
     "single_use": ("singleUse", SingleUse(0)),
     "budgets": ("budgets", Budgets(1, None, None, None)),
     "shadow_until": ("shadowUntil", 1),
     "origin_cluster": ("originCluster", "phx-1"),
     "tracking_id": ("tracking", "t"),
-    "viewer_data": ("customViewerData", "seat 12"),
-    "actions": ("actions", (Action.PUBLISH,)),
-    "groups": ("groups", ("summer",)),
-    "longest_seconds": ("longestSeconds", 60),
 }
 
 PUBLISHING: dict[str, tuple[str, object]] = {

@@ -1,6 +1,7 @@
 """The keeper: what an engine lists is alive, what it does not list has ended, and what has to end is ended there."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,13 @@ import pytest
 from stagedoor.model.decision import Reason
 from stagedoor.model.engine import Engine, EngineKind
 from stagedoor.model.errors import Unavailable
+from stagedoor.model.grant import StreamPattern
 from stagedoor.model.session import Broadcast, OpenSession
+from stagedoor.model.token import TokenKind, TokenTerms
 from stagedoor.service.controls import Controls
 from stagedoor.service.keeper import Keeper
+from stagedoor.service.ports import NewToken
+from stagedoor.tokens.opaque import new_token
 from tests.world import BASE, ENGINES, World, opened
 
 ENGINE = ENGINES["mtx-controlled"]
@@ -67,7 +72,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-def keeper(world: World, control: Control) -> Keeper:
+async def no_key_revoked(_: int) -> bool:
+    """Have all our signing keys stand."""
+    return False
+
+
+def keeper(world: World, control: Control, key_revoked: Callable[[int], Awaitable[bool]] = no_key_revoked) -> Keeper:
     """Make a keeper of one engine."""
     return Keeper(
         view=world.view,
@@ -78,6 +88,7 @@ def keeper(world: World, control: Control) -> Keeper:
         clock=world.clock,
         may_work=lambda: True,
         children=world.children,
+        key_revoked=key_revoked,
     )
 
 
@@ -218,3 +229,33 @@ async def test_a_session_of_a_child_ends_when_its_parent_is_renewed(world: World
     ended = await keeper(world, control).look_after(ENGINE)
     assert ended
     assert await world.store.sessions.open_sessions(ENGINE.id) == []
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+async def test_a_revoked_signing_key_ends_what_runs_with_its_tokens_and_no_others(world: World, revoked: bool) -> None:
+    """A playback token stands with the key that signed it; a token that no key of ours signed is not asked about."""
+    control, secret = Control(), new_token()
+    new = NewToken(
+        account=world.account,
+        kind=TokenKind.PLAYBACK,
+        terms=TokenTerms(label="signed", streams=(StreamPattern("cam"),), subject="somebody"),
+        digest=world.keyring.digest(bytes.fromhex(secret.reveal())),
+        seal=lambda _: b"",
+        added_on=BASE,
+        key_id=7,
+    )
+    record = await world.store.add_token(new)
+    world.tokens["signed"] = replace(world.tokens["see"], record=record, secret=secret)
+    await admitted(world, control, "one")
+    decision = await world.authorize({**WATCH, "token": "signed", "session": "two"})
+    assert decision.allowed
+    control.running["two"] = 0
+    asked: list[int] = []
+
+    async def key_revoked(key_id: int) -> bool:
+        asked.append(key_id)
+        return revoked
+
+    ended = await keeper(world, control, key_revoked).look_after(ENGINE)
+    assert asked == [7]
+    assert [(one.session, one.reason.value) for one in ended] == ([("two", "key_revoked")] if revoked else [])

@@ -125,12 +125,12 @@ def _name(name: str, *, needed: bool) -> str:
 def _answer(response: Mapping[str, Any]) -> str:
     """Say what a success has: of the envelope, the data."""
     said = []
-    for kind, content in response["content"].items():
+    for kind, content in response.get("content", {}).items():
         schema = content["schema"]
         data = schema.get("properties", {}).get("data", schema)
         lines = f", lines of {_in_words(schema['x-lines-of'])}" if "x-lines-of" in schema else ""
         said.append(_in_words(data) if kind.endswith("/json") else f"{html.escape(kind)}{lines}")
-    return " or ".join(said)
+    return " or ".join(said) or "nothing"
 
 
 def _in_words(schema: Mapping[str, Any]) -> str:

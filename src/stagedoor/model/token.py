@@ -39,6 +39,11 @@ ACTION_OF: Final = {
 """What a token of a kind is for, where its terms do not say."""
 
 
+def what_is(kind: TokenKind) -> str:
+    """Return what the owners of a thing of a kind call it."""
+    return "trusted key" if kind is TokenKind.ISSUER else f"{kind} token"
+
+
 class TokenState(StrEnum):
     """What we know of the token that was shown."""
 

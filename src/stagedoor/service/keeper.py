@@ -6,7 +6,7 @@ run sooner, and learns how much that carried. What could not be ended is tried a
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, NamedTuple
 
 from stagedoor.model.access import Access, Action
@@ -58,8 +58,12 @@ class Keeper:
         clock: Clock,
         may_work: Callable[[], bool],
         children: Children,
+        key_revoked: Callable[[int], Awaitable[bool]],
     ) -> None:
-        """Take the collaborators. `may_work`: of all processes that share the engines, one does the work."""
+        """Take the collaborators. `may_work`: of all processes that share the engines, one does the work.
+
+        `key_revoked` tells of the id of one of our signing keys whether it is revoked.
+        """
         self._view = view
         self._engines = engines
         self._tokens = tokens
@@ -69,6 +73,7 @@ class Keeper:
         self._clock = clock
         self._may_work = may_work
         self._children = children
+        self._key_revoked = key_revoked
 
     async def run(self) -> None:
         """Look after all engines again and again, until cancelled."""
@@ -144,6 +149,8 @@ class Keeper:
         facts = TokenFacts(verified(record), record.state)
         if record.kind is TokenKind.CHILD:
             facts = await self._children.facts_of(record)
+        elif record.key_id and record.revoked_at is None and await self._key_revoked(record.key_id):
+            facts = facts._replace(state=TokenState.KEY_REVOKED)
         token = facts.token
         if token is None:
             return _GONE.get(facts.state, Reason.TOKEN_UNKNOWN)

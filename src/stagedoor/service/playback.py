@@ -4,7 +4,7 @@ So nothing that was changed is ever found, each can be revoked however long it l
 any other. Their value is shown once and not kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from uuid import uuid4
@@ -31,6 +31,7 @@ _OF_STATE: Final[Mapping[TokenState, Reason]] = {
     TokenState.REVOKED: Reason.TOKEN_REVOKED,
     TokenState.DISABLED: Reason.TOKEN_DISABLED,
 }
+_BEFORE_KEYS: Final = frozenset({Reason.ACCOUNT_DISABLED, Reason.TOKEN_REVOKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,12 @@ class PlaybackTokens:
         keyring: Keyring,
         clock: Clock,
         issuer: str,
+        key_revoked: Callable[[int], Awaitable[bool]],
     ) -> None:
-        """Take the collaborators. `issuer` is what tokens say of who signed them: where we are reached."""
+        """Take the collaborators. `issuer` is what tokens say of who signed them: where we are reached.
+
+        `key_revoked` tells of the id of one of our signing keys whether it is revoked.
+        """
         self._store = store
         self._policy = accounts.account_policy
         self._groups = groups
@@ -71,6 +76,7 @@ class PlaybackTokens:
         self._keyring = keyring
         self._clock = clock
         self._issuer = issuer
+        self._key_revoked = key_revoked
 
     async def issue(
         self, account: AccountId, terms: TokenTerms, claims: Mapping[str, object], algorithm: Algorithm | None
@@ -85,7 +91,7 @@ class PlaybackTokens:
         check_terms(terms, TokenKind.PLAYBACK)
         check_lifetime(terms, policy, now)
         if terms.expires_at is not None and terms.expires_at <= now:
-            raise InvalidInput("the expiry lies in the past", field="exp")
+            raise InvalidInput("the expiry lies in the past", field="expiresOn")
         for group in terms.groups:
             await self._groups.read(account, group)
         kid, key_id = "", 0
@@ -126,7 +132,11 @@ class PlaybackTokens:
         Raises: NotFound for what is no playback token of ours.
         """
         record = await self._find(text)
-        return CheckedPlayback(record, self._reason(record, await self._policy(record.account)))
+        reason = self._reason(record, await self._policy(record.account))
+        # As the policy orders them: a revoked token is that first, and a token of a revoked key is not asked for its times.
+        if record.key_id and reason not in _BEFORE_KEYS and await self._key_revoked(record.key_id):
+            reason = Reason.KEY_REVOKED
+        return CheckedPlayback(record, reason)
 
     async def revoke(self, account: AccountId, token_id: TokenId) -> None:
         """Revoke a token for ever: when this returns, no worker lets it in. One that is revoked stays so.

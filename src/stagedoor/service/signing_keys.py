@@ -73,6 +73,10 @@ class SigningKeys:
         """Return all keys, oldest first."""
         return await self._read()
 
+    async def is_revoked(self, key_id: int) -> bool:
+        """Tell whether what a key signed is good no more."""
+        return any(key.id == key_id and key.state is KeyState.REVOKED for key in await self._read())
+
     async def make(self, algorithm: Algorithm) -> SigningKey:
         """Make a key and publish it, to be put in use later.
 

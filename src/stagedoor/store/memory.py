@@ -9,7 +9,7 @@ from stagedoor.model.account import OPEN, AccountPolicy
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.token import TokenKind, TokenRecord
+from stagedoor.model.token import TokenKind, TokenRecord, what_is
 from stagedoor.service.ports import (
     IDEMPOTENCY_SECONDS,
     Announce,
@@ -125,6 +125,7 @@ class MemoryStore:
             digest=new.digest,
             sealed=new.seal(token_id),
             added_on=new.added_on,
+            key_id=new.key_id,
         )
         async with self._writing(record):
             self._tokens[token_id] = record
@@ -147,7 +148,7 @@ class MemoryStore:
         """Return a token."""
         record = self._tokens.get(token_id)
         if record is None or record.account != account or record.kind is not kind or record.revoked_at is not None:
-            raise NotFound(f"No {kind} token with id: {token_id}", field="tokenId")
+            raise NotFound(f"No {what_is(kind)} with id: {token_id}", field="tokenId")
         return record
 
     async def find_token(self, token: TokenId | bytes) -> TokenRecord:

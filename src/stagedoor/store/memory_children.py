@@ -69,5 +69,5 @@ class MemoryChildren:
     def _parent(self, account: AccountId, parent: TokenId) -> TokenRecord:
         record = self._tokens.get(parent)
         if record is None or record.account != account or record.kind not in (TokenKind.SUBSCRIBE, TokenKind.ISSUER):
-            raise NotFound(f"No subscribe token with id: {parent}", field="tokenId")
+            raise NotFound(f"No subscribe token or trusted key with id: {parent}", field="tokenId")
         return record

@@ -80,7 +80,7 @@ async def _find_parent(connection: AsyncConnection, account: AccountId, parent: 
     query = select(c.digest).where(c.id == parent, c.account_id == account, c.kind.in_(_SIGNS))
     found: bytes | None = (await connection.execute(query)).scalar_one_or_none() if 0 < parent < 2**63 else None
     if found is None:
-        raise NotFound(f"No subscribe token with id: {parent}", field="tokenId")
+        raise NotFound(f"No subscribe token or trusted key with id: {parent}", field="tokenId")
     return found
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from stagedoor.model.errors import Conflict, NotFound, Unavailable
 from stagedoor.model.events import events_of_change, events_of_new, events_of_revocation
 from stagedoor.model.ids import AccountId, TokenId
-from stagedoor.model.token import TokenKind, TokenRecord
+from stagedoor.model.token import TokenKind, TokenRecord, what_is
 from stagedoor.service.ports import (
     IDEMPOTENCY_SECONDS,
     ChangeKind,
@@ -392,7 +392,7 @@ def _checked(record: TokenRecord | None, account: AccountId, kind: TokenKind, to
     Raises: NotFound.
     """
     if record is None or record.account != account or record.kind is not kind or record.revoked_at is not None:
-        raise NotFound(f"No {kind} token with id: {token_id}", field="tokenId")
+        raise NotFound(f"No {what_is(kind)} with id: {token_id}", field="tokenId")
     return record
 
 

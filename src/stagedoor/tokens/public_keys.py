@@ -37,8 +37,8 @@ _LEAST_RSA_BITS: Final = 2048
 _P256_BYTES: Final = 32
 _ES256_BYTES: Final = 2 * _P256_BYTES
 
-_PRIVATE: Final = frozenset({"d", "p", "q", "k"})
-"""What only a private or a secret key has (RFC 7518 section 6)."""
+_PRIVATE: Final = frozenset({"d", "p", "q"})
+"""What only a private key has (RFC 7518 section 6)."""
 
 
 class PublicKey(NamedTuple):

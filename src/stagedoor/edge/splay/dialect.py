@@ -43,6 +43,18 @@ _KINDS: Final[Mapping[type[StagedoorError], tuple[int, int]]] = {
 }
 """The status and the code of an error; a kind stands before those that it is one of."""
 
+_PARAMETERS: Final[Mapping[str, str]] = {
+    "groupId": "groupid",
+    "expiresOn": "exp",
+    "notBefore": "nbf",
+    "allowedIpAddresses": "ip",
+    "allowedOrigins": "domain",
+    "trackingId": "tag",
+    "label": "tag",
+    "subject": "user",
+}
+"""What this dialect calls the fields that it has other names for."""
+
 _SCHEMA: Final = {
     "type": "object",
     "description": "What went wrong. `reason` is ours: the reason code of a token that is not valid.",
@@ -106,7 +118,9 @@ class Splay(Bearer):
                 headers = ((b"retry-after", str(error.retry_after_seconds).encode()),)
                 return _answer(status, code, message, {})._replace(headers=headers)
         if code == PARAMETER and error.field is not None and not message.startswith("Parameter"):
-            message = f"Parameter {error.field}: {message.removeprefix(f'{error.field}: ')}"
+            message = (
+                f"Parameter {_PARAMETERS.get(error.field, error.field)}: {message.removeprefix(f'{error.field}: ')}"
+            )
         return _answer(status, code, message, more)
 
     def refuse_request(self, status: int, message: str) -> Answer:
