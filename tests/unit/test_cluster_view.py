@@ -86,7 +86,7 @@ class Announcements:
 class World:
     """A store, a view of it, and short ways to change the store."""
 
-    def __init__(self, capacity: int = 100) -> None:
+    def __init__(self, capacity: int = 100, child_facts: Callable[[Facts, Asked], TokenFacts] = no_children) -> None:
         self.announced = Announcements()
         self.store = MemoryStore(announce=self.announced.announce)
         self.source = Source(self.store)

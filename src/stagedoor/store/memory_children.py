@@ -74,6 +74,7 @@ class MemoryChildren:
             child
             for child in self._tokens.values()
             if child.parent is not None
+            and child.id < max(self._tokens)  # the next one would get its id
             and child.id not in running
             and (
                 (child.terms.expires_at or before) < before
