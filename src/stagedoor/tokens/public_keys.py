@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -89,7 +89,7 @@ def _read(text: str) -> _Key:
         if text.lstrip().startswith("{"):
             return _from_jwk(json.loads(text))
         return _from_pem(text)
-    except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+    except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, RecursionError):
         raise InvalidInput(
             "this is no public key of type RSA, EC (P-256) or OKP (Ed25519), as JWK or PEM", field="publicKey"
         ) from None
@@ -104,7 +104,7 @@ def _from_pem(text: str) -> _Key:
     for kind in (RSAKey, ECKey, OKPKey):
         try:
             return kind.import_key(text)
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, UnsupportedAlgorithm, ValueError, TypeError):
             continue
     raise ValueError
 
