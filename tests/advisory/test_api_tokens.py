@@ -61,7 +61,7 @@ async def system(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> As
         first = await admin.accounts.create_first("admin@example.com")
         added = await admin.engines.add(EngineKind.NGINX_RTMP, "edge", first.account)
         async with authority(settings) as running:
-            hook = f"/hooks/nginx-rtmp/{added.secret.reveal()}"
+            hook = f"/hooks/nginx-rtmp/{added.hook_secret.reveal()}"
             yield System(admin, running.app, first.api_secret.reveal(), hook)
 
 
@@ -71,7 +71,7 @@ async def _tokens(system: System) -> dict[str, str]:
     publish = await system.made("/api/publish_token", json={**cam, "subscribeRequiresAuth": True})
     subscribe = await system.made("/api/subscribe_token", json=cam)
     playback = await system.made("/v1/playback-tokens", json={"streams": ["cam"], "form": "ES256"})
-    application = await system.made("/v1/applications", json={"label": "a", "scopes": ["comms:*"]})
+    application = await system.made("/v1/applications", json={"label": "a", "scopes": ["live:*"]})
     form = {"grant_type": "client_credentials"}
     auth = (application["appKey"], application["appSecret"])
     answer = await system.call("POST", "/v1/auth/token", auth=auth, data=form)
@@ -109,9 +109,8 @@ async def test_no_credential_is_good_in_the_place_of_another(system: System) -> 
     assert plays == {"subscribe", "playback"}
     assert publishes == {"publish"}
     assert calls == {"access", "client", "api secret"}
-    assert {await system.asked("play", tokens[name]) for name in ("access", "client", "minted")} == {
-        (403, "token_unknown")
-    }
+    reasons = {(await system.asked("play", tokens[name]))[1] for name in ("access", "client", "minted")}
+    assert reasons <= {"token_unknown", "token_malformed"}
 
 
 async def test_a_client_does_nothing_beyond_its_scope(system: System) -> None:
@@ -121,8 +120,8 @@ async def test_a_client_does_nothing_beyond_its_scope(system: System) -> None:
     body = {"label": "x", "streams": [{"streamName": "cam"}]}
     for path, sent in (
         ("/api/publish_token", body),
-        ("/v1/applications", {"label": "a", "scopes": ["comms:*"]}),
-        ("/v2/client-access-token", {"sessionScope": "comms:*", "externalId": "x"}),
+        ("/v1/applications", {"label": "a", "scopes": ["live:*"]}),
+        ("/v2/client-access-token", {"sessionScope": "live:*", "externalId": "x"}),
         ("/v1/playback-tokens", {"streams": ["cam"]}),
     ):
         assert (await system.call("POST", path, tokens["access"], json=sent)).is_success
@@ -132,6 +131,8 @@ async def test_a_client_does_nothing_beyond_its_scope(system: System) -> None:
 async def test_what_our_key_signed_and_we_never_issued_is_no_credential(system: System) -> None:
     """Whoever has a key of ours may sign; what is good was written down when it was issued."""
     tokens = await _tokens(system)
+    made_up = await system.statuses("eyJh.e30.AAAA")
+    assert made_up <= {401, 403}
     for name in ("access", "playback"):
         claims = jwt.decode(tokens[name], options={"verify_signature": False})
         header = jwt.get_unverified_header(tokens[name])
@@ -140,10 +141,10 @@ async def test_what_our_key_signed_and_we_never_issued_is_no_credential(system: 
         )
         text = again.text.reveal()
         assert json.dumps(jwt.get_unverified_header(text)) == json.dumps(header)
-        assert await system.statuses(text) == {401}
-        assert (await system.asked("play", text))[1] == "token_unknown"
+        assert await system.statuses(text) == made_up
+        assert (await system.asked("play", text))[1] in {"token_unknown", "token_malformed"}
         unsigned = jwt.encode(claims, "", "none", headers=header | {"alg": "none"})
-        assert await system.statuses(unsigned) == {401}
+        assert await system.statuses(unsigned) == made_up
         assert (await system.asked("play", unsigned))[0] == 403
 
 
