@@ -13,6 +13,7 @@ from typing import Any, Final
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from stagedoor.tokens.signed import MAX_SIGNED, MOST_LEVELS
 from tests.attacks import Bench, decode, encode, hmac_signed, private_key, public_pem, same_bytes, trusting_verifier
@@ -153,6 +154,13 @@ async def test_a_kid_that_is_no_text_is_none(bench: Bench, kid: Any) -> None:
     assert await bench.shown(f"{signed}.{encode(signature)}") == "token_malformed"
 
 
+def _attackers_jwk() -> dict[str, Any]:
+    public = private_key("ES256", 1).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    found: dict[str, Any] = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(public))
+    return found
+
+
 class KeyServer:
     """A web server of the attacker's: hands out a key set, and counts who asks."""
 
@@ -187,7 +195,7 @@ class KeyServer:
 @pytest.fixture
 def key_server() -> Iterator[KeyServer]:
     """A server that hands out the attacker's own key, under every name."""
-    jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private_key("ES256", 1).public_key()))
+    jwk = _attackers_jwk()
     server = KeyServer({"keys": [jwk | {"kid": "mine", "use": "sig", "alg": "ES256"}]})
     yield server
     server.close()
@@ -195,7 +203,7 @@ def key_server() -> Iterator[KeyServer]:
 
 async def test_no_header_says_where_the_key_is(bench: Bench, key_server: KeyServer) -> None:
     """Not `jku`, `x5u`, `jwk` nor `x5c`: who reads them verifies with the attacker's key. Nobody is asked for one."""
-    jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(private_key("ES256", 1).public_key()))
+    jwk = _attackers_jwk()
     forged = bench.key_token("ES256", kid="mine", number=1, jku=key_server.url)
     fetched = jwt.PyJWKClient(jwt.get_unverified_header(forged)["jku"]).get_signing_key("mine")
     assert jwt.decode(forged, fetched.key, algorithms=["ES256"], options={"verify_iat": False, "verify_exp": False})
