@@ -17,6 +17,7 @@ Stop = Callable[[subprocess.Popen[str]], None]
 
 _SIGN_EACH = Path(__file__).parent.parent / "vectors" / "sign_each.mjs"
 AT_ONCE_SECONDS = 3.0
+UPDATE_SECONDS = 16.0
 
 
 @pytest.fixture
@@ -73,15 +74,27 @@ def test_children_play_until_they_or_their_parent_are_refused(live: Any, until: 
     assert _status(stack, again) == 200
 
 
-def test_a_child_has_no_room_in_rtmp_and_nothing_is_let_in(live: Any) -> None:
-    """The shortest one is longer, with its name, than the 255 characters that nginx-rtmp keeps; a cut one is none."""
+def test_a_child_plays_over_rtmp_where_it_fits_and_is_cut_when_it_is_revoked(live: Any) -> None:
+    """One that is longer, with its name, than the 255 characters that nginx-rtmp keeps, is cut off, and is none."""
     stack = live
     parent = stack.token("subscribe", streams=["signed"])
     expires = int(time.time()) + 300
-    child = sign_child(parent["token"], token_id=parent["id"], stream_name="signed", expires_at=expires, jti="")
-    assert len(f"signed?token={child}") > 255
-    assert stack.frames(stack.rtmp_url("signed", f"token={parent['token']}")) > 10
-    assert stack.frames(stack.rtmp_url("signed", f"token={child}")) == 0
+    child = sign_child(parent["token"], token_id=parent["id"], stream_name="signed", expires_at=expires, jti="r")
+    long = sign_child(
+        parent["token"], token_id=parent["id"], stream_name="signed", expires_at=expires, customViewerData="x" * 99
+    )
+    assert len(f"signed?token={child}") < 255 < len(f"signed?token={long}")
+    assert stack.frames(stack.rtmp_url("signed", f"token={long}")) == 0
+    watching = stack.watch(stack.rtmp_url("signed", f"token={child}"))
+    try:
+        assert stack.decided(parent, 1)[-1] == "ok"
+        answer = stack.api.post(f"/v1/subscribe-tokens/{parent['id']}/children/revoke", json={"jti": "r"})
+        assert answer.is_success, answer.text
+        # nginx asks about it every so often, and is told no.
+        watching.wait(timeout=UPDATE_SECONDS)
+    finally:
+        watching.kill()
+        watching.communicate(timeout=20)
 
 
 def test_a_playback_token_plays_until_it_is_revoked(live: Any, until: Until) -> None:
