@@ -209,7 +209,7 @@ async def test_no_header_says_where_the_key_is(bench: Bench, key_server: KeyServ
     assert jwt.decode(forged, fetched.key, algorithms=["ES256"], options={"verify_iat": False, "verify_exp": False})
     assert key_server.asked == ["/keys"]
     x5c = [base64.b64encode(public_pem(private_key("ES256", 1)).encode()).decode()]
-    places = [
+    places: list[dict[str, Any]] = [
         {"jku": key_server.url},
         {"x5u": key_server.url},
         {"jwk": jwk},
