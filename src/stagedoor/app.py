@@ -374,6 +374,7 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             asyncio.create_task(admin.countries.run(), name="countries"),
             asyncio.create_task(signing_keys.run(settings.key_rotation_days, only.holds), name="signing keys"),
             asyncio.create_task(api_tokens.run(only.holds), name="API tokens"),
+            asyncio.create_task(admin.children.run(only.holds), name="children"),
         ]
         try:
             root = Root(hooks=hooks, exact={"/healthz": health, "/readyz": health}, others=others)

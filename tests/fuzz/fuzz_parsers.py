@@ -5,11 +5,13 @@ many inputs in all. What gets out is shown, with the file of the input that did 
 parser, add a function to `PARSERS` and what it reads to `SEEDS`.
 """
 
+import base64
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +20,8 @@ import atheris
 with atheris.instrument_imports(include=["stagedoor"]):
     from stagedoor.config import load
     from stagedoor.edge.millicast import schemas
-    from stagedoor.edge.parse import parse_body
+    from stagedoor.edge.oauth.tokens import AskForToken
+    from stagedoor.edge.parse import parse_body, parse_form
     from stagedoor.engines.dialect import OwnSecrets
     from stagedoor.engines.mediamtx.hook import MediaMtx
     from stagedoor.engines.nginx_rtmp.hook import NginxRtmp
@@ -27,11 +30,17 @@ with atheris.instrument_imports(include=["stagedoor"]):
     from stagedoor.model.grant import StreamPattern
     from stagedoor.model.ids import is_stream_name, parse_path, parse_stream_id
     from stagedoor.model.origins import parse_origin, parse_origin_pattern
+    from stagedoor.model.scope import parse_scopes, write_scopes
+    from stagedoor.model.secret import Secret
     from stagedoor.service.authorize import Attempt, Notice
+    from stagedoor.service.children import Children
     from stagedoor.sign import sign_child
     from stagedoor.tokens.keyring import Keyring, parse_master_key
+    from stagedoor.tokens.mint import cat
     from stagedoor.tokens.opaque import TOKEN_BYTES, parse_opaque
     from stagedoor.tokens.patterns import check_pattern, compile_wildcard
+    from stagedoor.tokens.public_keys import parse_public_key, read_public_key, verify_with
+    from stagedoor.tokens.signed import parse_signed, verify_child
 
 Parser = Callable[[bytes], None]
 
@@ -39,6 +48,30 @@ _OWN: Final = OwnSecrets("secret", "another secret")
 _MASTER_KEY: Final = bytes(range(32))
 _NGINX, _MEDIAMTX = NginxRtmp(), MediaMtx()
 _PARENT: Final = "d2e166fdda89824a6c493d8a2af7a0754199eff9e38c579cba8783767a44039c"
+_PUBLIC: Final = parse_public_key(
+    '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}', "tk_1"
+)
+
+
+class _AnyKey(cat.MacKey):
+    """Takes every signature for good, so that what is signed is read."""
+
+    def is_good(self, structure: bytes, signature: bytes) -> bool:
+        return True
+
+
+class _NoStore:
+    """Is never asked."""
+
+
+def _children() -> Children:
+    nothing: Any = _NoStore()
+    return Children(keyring=Keyring.generate(), source=nothing, store=nothing, clock=lambda: 9.0)
+
+
+_CHILDREN: Final = _children()
+_CAT_KEY: Final = _AnyKey(b"k" * 32)
+_CAT_REQUEST: Final = cat.CatRequest("https://a.example/b", "GET", "192.0.2.1", "PL", first_use=True)
 _VECTORS: Final = Path(__file__).parent.parent / "vectors"
 
 
@@ -131,6 +164,53 @@ def _child(data: bytes) -> None:
         _raises(ValueError, lambda: sign_child(_PARENT, stream_name="a", expires_at=9, jti="", **given))
 
 
+def _signed(data: bytes) -> None:
+    """Read a signed token as it comes, and one of which the header and what is said are the input, line by line."""
+    texts = [_text(data), ".".join([*(_encode(part) for part in data.split(b"\n", 1)), "AAAA"])]
+    for text in texts:
+        parsed = parse_signed(text)
+        asked = _CHILDREN.ask(text)
+        if parsed is None:
+            assert asked.parent is None
+            _raises(InvalidInput, partial(_CHILDREN.name_of, text))
+            continue
+        assert f"{parsed.levels[-1].signed.decode()}.{_encode(parsed.signature)}" == text
+        if parsed.kid:
+            assert not verify_with(_PUBLIC, parsed)
+        else:
+            assert verify_child(parsed, Secret(_PARENT)) == ()
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _public_key(data: bytes) -> None:
+    """Read a key, and what was read again as it is kept."""
+    try:
+        kept = parse_public_key(_text(data), "tk_1")
+    except InvalidInput:
+        return
+    assert read_public_key(kept).kid == "tk_1"
+    assert not {"d", "p", "q", "k"} & set(json.loads(kept.reveal()))
+
+
+def _cat(data: bytes) -> None:
+    for text in (_text(data), _encode(data)):
+        _raises(cat.InvalidCat, partial(cat.verify, text, _CAT_KEY, _CAT_REQUEST, 9.0))
+
+
+def _form(data: bytes) -> None:
+    headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    _raises(InvalidInput, lambda: parse_form(data, AskForToken, headers))
+
+
+def _scopes(data: bytes) -> None:
+    text = _text(data)
+    _raises(InvalidInput, lambda: write_scopes(parse_scopes(text)))
+    _raises(InvalidInput, lambda: parse_scopes(text.split()))
+
+
 def _body(schema: type[Any], names: dict[str, str]) -> Parser:
     return lambda data: _raises(InvalidInput, lambda: parse_body(data, schema, names))
 
@@ -147,6 +227,11 @@ PARSERS: Final[dict[str, Parser]] = {
     "keyring": _keyring,
     "settings": _settings,
     "child": _child,
+    "signed": _signed,
+    "public-key": _public_key,
+    "cat": _cat,
+    "form": _form,
+    "scopes": _scopes,
     "create-publish": _body(schemas.CreatePublishToken, {}),
     "create-subscribe": _body(schemas.CreateSubscribeToken, {}),
     "update-publish": _body(schemas.UpdatePublishToken, dict(schemas.V1_NAMES)),
@@ -172,6 +257,18 @@ _TOKEN: Final = json.dumps(
         "restream": [{"url": "rtmp://a/b", "key": "secret-key"}],
     }
 ).encode()
+
+
+def _signed_seeds() -> list[bytes]:
+    texts = [sign_child("0" * 64, token_id=7, stream_name="a", expires_at=9, jti="", allowed_origins=["a.example"])]
+    texts.append(sign_child(texts[0], stream_name="a", expires_at=9, jti="x"))
+    said = [b"\n".join(base64.urlsafe_b64decode(f"{part}===") for part in text.split(".")[:2]) for text in texts]
+    of_key = b'{"alg":"EdDSA","kid":"tk_1"}\n{"streaming":{"tokenType":"Subscribe","streamName":"a"},"exp":9,"iat":1}'
+    return (
+        [text.encode() for text in texts if len(text) < 1000] + [each for each in said if len(each) < 1000] + [of_key]
+    )
+
+
 SEEDS: Final[dict[str, list[bytes]]] = {
     "opaque": [b"0" * 64, b"A" * 43],
     "path": [b"account/name", b"a/b/c.d"],
@@ -186,6 +283,16 @@ SEEDS: Final[dict[str, list[bytes]]] = {
     "keyring": [Keyring.generate().dump(), Keyring.generate().dump(_MASTER_KEY)],
     "settings": [b"PORT=80", b"MASTER_KEY=" + b"A" * 43 + b"=", b"WEBHOOK_NETWORKS=10.0.0.0/8"],
     "child": [*_restrictions(), _PARENT.encode()],
+    "signed": [*_signed_seeds()],
+    "public-key": [
+        _PUBLIC.reveal().encode(),
+        b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n",
+    ],
+    "cat": [
+        cat.mint(cat.CatClaims(expires_at=99, id=b"a", host="a.example", methods=("GET",)), _CAT_KEY).reveal().encode()
+    ],
+    "form": [b"grant_type=client_credentials&expires_in=60&scope=live%3Apublish_token%3Acreate+a"],
+    "scopes": [b"comms:* live:publish_token:create"],
     "create-publish": [_TOKEN],
     "create-subscribe": [_TOKEN],
     "update-publish": [_TOKEN],

@@ -18,7 +18,7 @@ def test_a_million_inputs_raise_nothing_else() -> None:
     told = re.findall(r"^([\w-]+): (\d+) inputs, status 0$", result.stdout, re.MULTILINE)
     assert [int(number) for _, number in told] == done
     assert sum(done) == RUNS
-    assert min(done) > 50_000
+    assert min(done) >= 50_000
 
 
 def test_what_gets_out_of_a_parser_ends_it(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class Announcements:
 class World:
     """A store, a view of it, and short ways to change the store."""
 
-    def __init__(self, capacity: int = 100) -> None:
+    def __init__(self, capacity: int = 100, child_facts: Callable[[Facts, Asked], TokenFacts] = no_children) -> None:
         self.announced = Announcements()
         self.store = MemoryStore(announce=self.announced.announce)
         self.source = Source(self.store)
@@ -94,7 +94,7 @@ class World:
             source=self.source,
             announced=self.announced,
             token_facts=token_facts,
-            child_facts=no_children,
+            child_facts=child_facts,
             publishers_of=publishers_of,
             capacity=capacity,
         )
@@ -331,6 +331,47 @@ async def test_capacity_bounds_everything_that_is_kept(capacity: int) -> None:
         assert sum(map(len, world.view._publishers.values())) <= capacity
         assert world.state(b"t%d" % number) is TokenState.ACTIVE
         assert world.view.publishers(ACCT, f"n{number}") == ()
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 5])
+async def test_capacity_bounds_what_is_noted_of_tokens_too(capacity: int) -> None:
+    """Which of them groups, and others' changes, take with them: not of those that were pushed out."""
+    world = World(
+        capacity, child_facts=lambda _read, asked: TokenFacts(None, TokenState.UNKNOWN, depends=asked.digests)
+    )
+    for number in range(10):
+        terms = TokenTerms(label="t", streams=(), groups=("all",))
+        new = NewToken(
+            account=ACCT,
+            kind=TokenKind.PLAYBACK,
+            terms=terms,
+            digest=b"t%d" % number,
+            seal=lambda _: b"",
+            added_on=0,
+        )
+        await world.store.add_token(new)
+    await world.view.catch_up()
+    for number in range(10):
+        await world.load(b"t%d" % number)
+        asked = Asked(TokenId(1), (b"parent", b"level%d" % number), (), None)
+        await world.view.load(b"made up %d" % number, ACCT, "show", with_publishers=True, asked=asked)
+        assert sum(map(len, world.view._in_groups.values())) <= capacity
+        assert sum(map(len, world.view._dependents.values())) <= 2 * capacity
+        assert world.state(b"made up %d" % number) is TokenState.UNKNOWN
+
+
+async def test_a_miss_goes_with_what_it_depends_on_after_a_key_was_changed_too() -> None:
+    """A change of our keys empties the memory of tokens; what is left must still be found."""
+    world = World(child_facts=lambda _read, asked: TokenFacts(None, TokenState.UNKNOWN, depends=asked.digests))
+    await world.view.catch_up()
+    asked = Asked(TokenId(1), (b"parent",), (), None)
+    await world.view.load(b"child", ACCT, "show", with_publishers=True, asked=asked)
+    assert world.state(b"child") is TokenState.UNKNOWN
+    await world.store.note(ChangeKind.KEY, AccountId(""), b"")
+    await world.view.catch_up()
+    await world.store.note(ChangeKind.TOKEN, ACCT, b"parent")
+    await world.view.catch_up()
+    assert world.state(b"child") is None
 
 
 async def test_a_stream_that_is_loaded_again_takes_no_more_room() -> None:

@@ -182,6 +182,7 @@ class CachedView:
         elif change.kind is ChangeKind.KEY:
             # What was signed with a key that is refused now; keys change seldom.
             self._tokens.clear()
+            self._unknown.clear()
             self._dependents.clear()
             self._in_groups.clear()
         elif change.kind is ChangeKind.PUBLISHERS:
@@ -204,6 +205,9 @@ class CachedView:
                     dependents.discard(digest)
                     if not dependents:
                         del self._dependents[other]
+            in_groups = self._in_groups.get(facts.token.account) if facts.token is not None else None
+            if in_groups is not None:
+                in_groups.discard(digest)
 
     def _forget_all(self) -> None:
         self._dependents.clear()

@@ -271,7 +271,9 @@ class Authorizer:
             decision = decide(token, access, stands, now)
         else:
             decision, effects = admit(token, access, stands, now)
-            if (token.counts and (effects.starts or attempt.running)) or effects.bind is not None:
+            # Security: those above are bound by what is signed with them too.
+            binds = effects.bind is not None or any(each.bind is not None for each in effects.above)
+            if (token.counts and (effects.starts or attempt.running)) or binds:
                 return _Claim(token, access, stands)
         if decision.reason in ALLOWING:
             if protocol is _HLS:

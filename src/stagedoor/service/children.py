@@ -5,12 +5,15 @@ kept in the view like any other token's facts, and forgotten with the parent's. 
 subject, an address it is bound to) gets a row of its own, when it is first let in.
 """
 
+import asyncio
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
 from stagedoor.model.cluster import AUTO
-from stagedoor.model.errors import InvalidInput
+from stagedoor.model.errors import InvalidInput, StagedoorError
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms
@@ -23,11 +26,17 @@ from stagedoor.tokens.sealed import former_at, sealed_at
 from stagedoor.tokens.signed import Level, Unverified, parse_signed, verify_child
 from stagedoor.tokens.verify import verified, verified_child
 
+_log = logging.getLogger(__name__)
+
 DEFAULT_DEPTH: Final = 3
 """So many children of children may stand between a token and its parent, itself included."""
 
 ALL: Final = ""
 """Names all children that were made up to an instant."""
+
+_KEPT_SECONDS: Final = 7 * 86_400
+_ROUND_SECONDS: Final = 60.0
+_MOST_FORGOTTEN: Final = 1000
 
 _MALFORMED: Final = TokenFacts(None, TokenState.MALFORMED)
 _UNKNOWN: Final = TokenFacts(None, TokenState.UNKNOWN)
@@ -139,6 +148,26 @@ class Children:
                 if digest not in parentage.kept
             ]
         )
+
+    async def run(self, may_work: Callable[[], bool]) -> None:
+        """Delete what is kept of tokens that are long over, until cancelled, whenever `may_work` lets this process."""
+        while True:
+            await asyncio.sleep(_ROUND_SECONDS)
+            if not may_work():
+                continue
+            try:
+                await self.tidy()
+            except StagedoorError as error:
+                _log.warning("signed tokens that are over could not be deleted: %s", error.message)
+
+    async def tidy(self) -> int:
+        """Delete what is kept of some tokens that have been over for a week, and return how many.
+
+        What they used goes with them, which is safe: what is over is let in no more.
+
+        Raises: Unavailable.
+        """
+        return await self._store.forget_children(int(self._clock()) - _KEPT_SECONDS, _MOST_FORGOTTEN)
 
     async def _read(self, asked: Asked) -> Facts:
         return await self._source.facts(None, AccountId(""), "", with_publishers=False, asked=asked)

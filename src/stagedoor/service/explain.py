@@ -1,6 +1,7 @@
 """Answer "what would be decided, and why": the same facts and rules as a real access, read fresh from the store."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from stagedoor.model.access import Access
 from stagedoor.model.account import OPEN
@@ -8,7 +9,7 @@ from stagedoor.model.decision import Decision, Standing
 from stagedoor.model.engine import AddressTrust, Engine, tells_bytes, tells_sessions
 from stagedoor.model.ids import TokenId
 from stagedoor.model.token import TokenState, VerifiedToken
-from stagedoor.model.usage import UNUSED, Usage
+from stagedoor.model.usage import Usage
 from stagedoor.policy import Finding, explain, internally
 from stagedoor.service.authorize import Attempt, counted_per, session_start
 from stagedoor.service.children import Children
@@ -17,6 +18,9 @@ from stagedoor.service.standing import publishers_of, standing, token_facts
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.shown import shown_digest
 from stagedoor.tokens.signed import looks_signed
+
+_NOT_KEPT: Final = TokenId(-2)
+"""Stands for the id of a token that has none yet: no session is of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,9 @@ class Explainer:
         """Return what was used of a token, and of those that it was signed with."""
         of_each = []
         for each in (token, *token.above):
-            if each.above and each.id == token.above[-1].id:
-                of_each.append(UNUSED)  # what has no id yet was never let in
-                continue
             start = session_start(engine, attempt, access, each, at, viewer=token)
+            if each.above and each.id == token.above[-1].id:
+                # What has no id yet was never let in; others of its subject may have been.
+                start = start._replace(token_id=_NOT_KEPT)
             of_each.append(await self._sessions.usage(start, counted_per(each)))
         return of_each[0]._replace(above=tuple(of_each[1:]))

@@ -100,6 +100,10 @@ class Parentage(NamedTuple):
     former: tuple[Former, ...] = ()
 
 
+MOST_FORMER: Final = 10
+"""So many of the values that a parent had before are tried, those that are good the longest: a made-up token costs no more."""
+
+
 class Asked(NamedTuple):
     """A signed token that was shown, as far as the store has to know: what it names, unverified.
 
@@ -268,6 +272,12 @@ class ChildStore(Protocol):
         """Return what is refused, and since when.
 
         Raises: NotFound.
+        """
+
+    async def forget_children(self, before: int, most: int) -> int:
+        """Delete what is kept of up to `most` that were over before an instant, or their parent was revoked; return how many.
+
+        One that has a session open is left.
         """
 
 

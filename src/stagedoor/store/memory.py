@@ -49,7 +49,7 @@ class MemoryStore:
         self.sessions = MemorySessions(note=self.note, digest_of=self.digest_of)
         self._children = MemoryChildren(tokens=self._tokens, sessions=lambda: self.sessions, note=self.note)
         self.keep_children, self.revoke_child = self._children.keep_children, self._children.revoke_child
-        self.revoked_children = self._children.revoked_children
+        self.revoked_children, self.forget_children = self._children.revoked_children, self._children.forget_children
         self._former: dict[TokenId, list[Former]] = {}
         self._replaced: dict[bytes, int] = {}
 
@@ -63,9 +63,7 @@ class MemoryStore:
             record = self._tokens[former[0]]
         parentage = None
         if record is None and asked is not None:
-            parentage = self._children.parentage(asked, ())
-            if parentage.record is not None:
-                parentage = parentage._replace(former=tuple(self._former.get(parentage.record.id, ())))
+            parentage = self._children.parentage(asked, lambda of: self._former.get(of, ()))
         known = record or (parentage.record if parentage is not None else None)
         owner = account or (known.account if known is not None else AccountId(""))
         publishers = (
@@ -116,7 +114,7 @@ class MemoryStore:
             earlier, at, made = self._requests.get((new.account, request.key), (request, 0, TokenId(0)))
             if made and new.added_on < at + IDEMPOTENCY_SECONDS:
                 return self._made(made, same=earlier == request)
-        token_id = TokenId(len(self._tokens) + 1)
+        token_id = TokenId(max(self._tokens, default=0) + 1)
         record = TokenRecord(
             id=token_id,
             account=new.account,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from stagedoor.model.errors import NotFound
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord
-from stagedoor.service.ports import Asked, ChangeKind, Former, NewChild, Parentage
+from stagedoor.service.ports import MOST_FORMER, Asked, ChangeKind, Former, NewChild, Parentage
 from stagedoor.store.memory_sessions import MemorySessions
 
 
@@ -25,7 +25,7 @@ class MemoryChildren:
         self._note = note
         self._revoked: dict[TokenId, dict[str, int]] = {}
 
-    def parentage(self, asked: Asked, former: Sequence[Former]) -> Parentage:
+    def parentage(self, asked: Asked, former: Callable[[TokenId], Sequence[Former]]) -> Parentage:
         """Return what is known of the parent that a signed token names, and of that token."""
         record = next((r for r in self._tokens.values() if asked.parent in (r.id, r.digest)), None)
         if asked.parent is None or record is None:
@@ -36,13 +36,14 @@ class MemoryChildren:
             if child.parent == record.id and child.digest in asked.digests
         }
         revoked = {name: at for name, at in self._revoked.get(record.id, {}).items() if name in asked.names}
-        return Parentage(record, self._sessions().use(record.id).bound, kept, revoked, tuple(former))
+        newest = sorted(former(record.id), key=lambda each: -each.until)
+        return Parentage(record, self._sessions().use(record.id).bound, kept, revoked, tuple(newest[:MOST_FORMER]))
 
     async def keep_children(self, children: Sequence[NewChild]) -> None:
         """Give tokens ids of their own, under which they are counted."""
         for child in children:
             if all(record.digest != child.digest for record in self._tokens.values()):
-                token_id = TokenId(len(self._tokens) + 1)
+                token_id = TokenId(max(self._tokens, default=0) + 1)
                 self._tokens[token_id] = TokenRecord(
                     id=token_id,
                     account=child.account,
@@ -65,6 +66,26 @@ class MemoryChildren:
         """Return what is refused, and since when."""
         self._parent(account, parent)
         return dict(sorted(self._revoked.get(parent, {}).items(), key=lambda item: (item[1], item[0])))
+
+    async def forget_children(self, before: int, most: int) -> int:
+        """Delete what is kept of up to `most` that were over before an instant, or their parent was revoked; return how many."""
+        running = {session.start.token_id for session in self._sessions().opened}
+        over = [
+            child
+            for child in self._tokens.values()
+            if child.parent is not None
+            and child.id < max(self._tokens)  # the next one would get its id
+            and child.id not in running
+            and (
+                (child.terms.expires_at or before) < before
+                or (self._tokens[child.parent].revoked_at or before) < before
+            )
+        ]
+        for child in over[:most]:
+            del self._tokens[child.id]
+            self._sessions().forget_use(child.id)
+            await self._note(ChangeKind.TOKEN, child.account, child.digest)
+        return len(over[:most])
 
     def _parent(self, account: AccountId, parent: TokenId) -> TokenRecord:
         record = self._tokens.get(parent)

@@ -99,7 +99,7 @@ class SqlStore:
         self.groups = SqlGroups(database)
         self._children = SqlChildren(database)
         self.keep_children, self.revoke_child = self._children.keep_children, self._children.revoke_child
-        self.revoked_children = self._children.revoked_children
+        self.revoked_children, self.forget_children = self._children.revoked_children, self._children.forget_children
         self.turns = SqlTurns(database)
         self.sealed = SqlSealed(database)
 

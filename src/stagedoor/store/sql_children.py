@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,7 +11,7 @@ from stagedoor.model.addresses import Network
 from stagedoor.model.errors import NotFound
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord
-from stagedoor.service.ports import Asked, ChangeKind, Former, NewChild, Parentage
+from stagedoor.service.ports import MOST_FORMER, Asked, ChangeKind, Former, NewChild, Parentage
 from stagedoor.store import schema
 from stagedoor.store.codec import record_of, token_row
 from stagedoor.store.sql_sessions import read_bound
@@ -70,6 +70,31 @@ class SqlChildren:
             revoked = select(c.child, c.at).where(c.token_id == parent).order_by(c.at, c.child)
             return await _pairs(connection, revoked)
 
+    async def forget_children(self, before: int, most: int) -> int:
+        """Delete what is kept of up to `most` that were over before an instant, or their parent was revoked; return how many."""
+        t, u, b, s = schema.token.c, schema.token_use, schema.token_bound, schema.session.c
+        parent = schema.token.alias("parent")
+        # Not the newest token of all: SQLite would give its id to the next one.
+        newest = select(func.max(schema.token.alias("any").c.id)).scalar_subquery()
+        runs = exists().where(s.token_id == t.id, s.ended_at.is_(None))
+        children = select(t.id, t.account_id, t.digest).where(t.kind == TokenKind.CHILD, t.id < newest, ~runs)
+        orphans = children.join(parent, parent.c.id == t.parent_id).where(parent.c.revoked_at < before)
+        for over in (children.where(t.expires_at < before, t.revoked_at.is_(None)), orphans):
+            async with self._reading() as connection:
+                if (await connection.execute(over.limit(1))).first() is None:
+                    continue
+            async with self._writing() as write:
+                locked = over.limit(most).with_for_update(skip_locked=True, of=schema.token)
+                rows = (await write.connection.execute(locked)).all()
+                ids = [row.id for row in rows]
+                for table in (u, b):
+                    await write.connection.execute(delete(table).where(table.c.token_id.in_(ids)))
+                await write.connection.execute(delete(schema.token).where(t.id.in_(ids)))
+                for row in rows:
+                    write.touches(ChangeKind.TOKEN, AccountId(row.account_id), row.digest)
+            return len(rows)
+        return 0
+
 
 async def _find_parent(connection: AsyncConnection, account: AccountId, parent: TokenId) -> bytes:
     """Return the digest of a token, or a key, of the account's that may sign others.
@@ -106,11 +131,12 @@ async def read_parentage(connection: AsyncConnection, asked: Asked) -> Parentage
     for digest, child_id in (await connection.execute(children)).all():
         kept[digest] = TokenId(child_id), await read_bound(connection, TokenId(child_id))
     revoked = select(r.child, r.at).where(r.token_id == record.id, r.child.in_(asked.names))
-    former = select(f.digest, f.sealed, f.until).where(f.token_id == record.id).order_by(f.until.desc())
+    former = select(f.digest, f.sealed, f.until).where(f.token_id == record.id)
+    newest = former.order_by(f.until.desc(), f.id.desc()).limit(MOST_FORMER)
     return Parentage(
         record,
         bound,
         kept,
         await _pairs(connection, revoked),
-        tuple(Former(*each) for each in await connection.execute(former)),
+        tuple(Former(*each) for each in await connection.execute(newest)),
     )

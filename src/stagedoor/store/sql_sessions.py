@@ -50,8 +50,7 @@ class SqlSessions:
         counted = ((start, admission.per), *admission.above)
         publishes = start.action is Action.PUBLISH
         async with self._writing(numbered=publishes or admission.binds) as write:
-            for each, per in sorted(counted, key=lambda one: one[0].token_id):
-                await _lock(write.connection, each, per)
+            await _lock(write.connection, counted)
             found = [await _read_awake(write, each, per, running=admission.running) for each, per in counted]
             usages = [usage for _, usage, _ in found]
             decision, effects = admission.judge(usages[0]._replace(above=tuple(usages[1:])))
@@ -203,12 +202,14 @@ async def forget_use(connection: AsyncConnection, token_id: TokenId) -> None:
     await connection.execute(delete(schema.token_use).where(schema.token_use.c.token_id == token_id))
 
 
-async def _lock(connection: AsyncConnection, start: SessionStart, per: Per) -> None:
-    if per is Per.SUBJECT:
-        account = select(schema.account.c.id).where(schema.account.c.id == start.account)
+async def _lock(connection: AsyncConnection, counted: Sequence[tuple[SessionStart, Per]]) -> None:
+    """Lock what an admission counts for, the account before all tokens and those by their ids, so that nobody waits in a ring."""
+    if any(per is Per.SUBJECT for _, per in counted):
+        account = select(schema.account.c.id).where(schema.account.c.id == counted[0][0].account)
         await connection.execute(account.with_for_update(key_share=True))
-    token = select(schema.token.c.id).where(schema.token.c.id == start.token_id)
-    await connection.execute(token.with_for_update(key_share=True))
+    for token_id in sorted(start.token_id for start, _ in counted):
+        token = select(schema.token.c.id).where(schema.token.c.id == token_id)
+        await connection.execute(token.with_for_update(key_share=True))
 
 
 async def _read(connection: AsyncConnection, start: SessionStart, per: Per) -> tuple[TokenUse, list[OpenSession]]:

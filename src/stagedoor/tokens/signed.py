@@ -263,16 +263,31 @@ def _object(text: str) -> dict[str, Any] | None:
     if raw is None:
         return None
     try:
-        value = _decode_json(raw.decode())
+        text = raw.decode()
+        value = _decode_json(text)
+        # Only an escape can write them.
+        written = "\\u" not in text or _can_be_written(value)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and written else None
 
 
-class _Fraction(str):
-    """A number that is not whole: of no use where a whole one is asked for, however it is written."""
+class _Fraction:
+    """A number that is not whole: of no use where anything else is asked for, however it is written."""
 
     __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        """Keep nothing of it."""
+
+
+def _can_be_written(value: object) -> bool:
+    """Tell whether no text in a JSON value holds a NUL, or half a character: no database keeps these."""
+    if isinstance(value, str):
+        return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, dict):
+        return all(_can_be_written(name) and _can_be_written(each) for name, each in value.items())
+    return not isinstance(value, list) or all(map(_can_be_written, value))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ version does not know becomes `Unjudged`, which refuses.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from hashlib import sha256
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -33,6 +34,7 @@ from stagedoor.model.grant import Grant, StreamPattern
 from stagedoor.model.ids import TokenId
 from stagedoor.model.origins import parse_origin_pattern
 from stagedoor.model.token import ACTION_OF, TokenKind, TokenRecord, TokenTerms, VerifiedToken
+from stagedoor.tokens.keyring import base64url
 from stagedoor.tokens.patterns import compile_pattern, compile_wildcard
 from stagedoor.tokens.signed import Level
 
@@ -78,8 +80,17 @@ def verified_child(
     """
     above: tuple[VerifiedToken, ...] = (parent,)
     token = parent
+    subjects, signer = {parent.subject: parent.subject, "": ""}, str(parent.id).encode()
     for level, token_id in zip(levels, kept, strict=True):
         terms = level.terms
+        if level.kid:
+            # A key is trusted to tell of whom its tokens speak.
+            subjects[terms.subject] = terms.subject
+        elif terms.subject not in subjects:
+            # Security: whoever may watch can sign. A subject that is nobody's above is one among what the same one signed: it
+            # is not that of others' tokens, whose sessions it could count against, or end.
+            subjects[terms.subject] = base64url(sha256(signer + b"\0" + terms.subject.encode()).digest())
+        signer = level.signed
         conditions = conditions_of(terms, terms.actions)
         ends = [at for at in (former[1] if former is not None else None, _ends_of(level, parent)) if at is not None]
         conditions += tuple(ExpiresAt(at) for at in ends)
@@ -93,7 +104,7 @@ def verified_child(
             conditions,
             # A child is no longer-lived than its parent; a key lives on, so its token counts from when it was made.
             added_on=(level.issued_at or 0) if level.kid else parent.added_on,
-            subject=terms.subject,
+            subject=subjects[terms.subject],
             # Security: its countries stand beside those of the account and of the stream, and not in their place.
             sets_countries=parent.sets_countries,
             counts=counts,

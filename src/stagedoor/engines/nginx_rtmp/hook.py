@@ -31,7 +31,7 @@ _TOLD: Final = frozenset({"connect", "done", "record_done", "disconnect"})
 _NAME: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_-]{0,63}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _RELAY_ADDRESS: Final = re.compile(r"[^/\s]+:\d{1,5}/\S*")
 _HLS: Final = re.compile(
-    r"/hls/(?:~(?P<token>[A-Za-z0-9_-]+)/)?(?P<name>[^?]+)/[A-Za-z0-9_-]+\.(?:m3u8|ts)(?:\?(?P<query>.*))?"
+    r"/hls/(?:~(?P<token>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){0,2})/)?(?P<name>[^?]+)/[A-Za-z0-9_-]+\.(?:m3u8|ts)(?:\?(?P<query>.*))?"
 )
 
 _RTMP: Final = Protocol.RTMP
