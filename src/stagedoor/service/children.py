@@ -106,7 +106,7 @@ class Children:
         above = (*reversed(bounds[:-1]), Usage(bound=parentage.bound))
         return TokenFacts(
             token,
-            self._state(unverified, record, parentage),
+            self._state(unverified, record, parentage, asked),
             bounds[-1]._replace(above=above),
             self._depends(asked, parentage),
         )
@@ -190,13 +190,12 @@ class Children:
                 return _Verification(texts, former)
         return None
 
-    def _state(self, unverified: Unverified, record: TokenRecord, parentage: Parentage) -> TokenState:
+    def _state(self, unverified: Unverified, record: TokenRecord, parentage: Parentage, asked: Asked) -> TokenState:
         """Tell whether the parent stands, and the token and those above it are not revoked."""
         if record.state is not TokenState.ACTIVE:
             revoked = record.state is TokenState.REVOKED and record.kind is TokenKind.ISSUER
             return TokenState.KEY_REVOKED if revoked else record.state
-        # What was asked for were the names of this token and of those above it, and that of all.
-        names = parentage.revoked.keys() - {ALL}
+        names = (parentage.revoked.keys() & asked.names) - {ALL}
         all_until = parentage.revoked.get(ALL)
         # One that does not say when it was made may be among those that were meant.
         among_all = all_until is not None and any(
