@@ -183,8 +183,9 @@ EXPLANATIONS: Final[Mapping[Reason, Explanation]] = MappingProxyType(
         ),
         Reason.CAVEAT_NOT_JUDGED: Explanation(
             _NOT_VALID,
-            "A newer version set something on the token, or on a publish token of the stream, that this one does not know;"
-            " `stagedoor explain` names it. Upgrade, or revoke the token.",
+            "A newer version set something on the token, or on a publish token of the stream, that this one does not know; or a"
+            " signed token says what nobody knows, what cannot be right, or what its parent does not allow (its tracking id, its"
+            " cluster). `stagedoor explain` names it. Upgrade, sign it anew, or revoke it.",
             False,
         ),
         Reason.ACTION_UNKNOWN: Explanation(
