@@ -467,7 +467,6 @@ async def test_a_signature_is_all_of_it(bench: Bench, algorithm: str) -> None:
     """One that is compared only as far as it goes is guessed byte by byte: the empty one is always right."""
     signed, _, signature = bench.child(header={"alg": algorithm}).rpartition(".")
     whole = decode(signature)
-    assert whole.startswith(b"")  # what a careless comparison of beginnings would ask
     assert await bench.shown(f"{signed}.{signature}") == "ok"
     for wrong in [whole[:n] for n in range(1, len(whole))] + [
         whole + b"\0",
