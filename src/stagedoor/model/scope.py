@@ -27,7 +27,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "client_access_token": ("create",),
         "cluster": ("read", "update"),
         "engine_token": ("create",),
-        "playback_token": _CRUD,
+        "playback_token": ("create", "read", "delete"),
         "publish_token": _CRUD,
         "recording": _CRUD,
         "storage_profile": _CRUD,
