@@ -157,16 +157,29 @@ class TokenRecord:
         return TokenState.ACTIVE if self.terms.active else TokenState.DISABLED
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Where a token comes from that was signed by others, or shown by a value that it had before.
+
+    `above`: those that it was signed with, nearest first; what they ask is asked of it too. `fingerprint` tells it from others
+    with the same id: it is known by its parent's until it has to be counted, which `unkept` says. `former`: the digest of a
+    value that has been replaced by another one since, which was shown, or which signed it.
+    """
+
+    above: "tuple[VerifiedToken, ...]" = ()
+    fingerprint: str = ""
+    unkept: bool = False
+    former: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
     """A token whose bytes are ours: what it grants and under which conditions. Whether it still stands is `Standing`.
 
-    `internal`: it is a program's of our own. `above`: those that it was signed with, nearest first; what they ask is asked of
-    it too. `child` tells it from others with the same id: a child is known by its parent's until it has to be counted, which
-    `unkept` says. `former`: the digest of the value that was shown, where it has been replaced by another one since.
-    The rest of what follows `caveats` is told by them, and said once so that no
-    decision has to look: `sets_countries`, a list of its own goes before everyone else's; `counts`, its sessions have to be
-    known, to be counted or ended; `binds`, it is bound by use; `outlived`, a session may run on when the token's time is over.
+    `internal`: it is a program's of our own. `lineage` is None for a token that is shown by its own value, as nearly all are.
+    The rest of what follows `caveats` is told by them, and said once so that no decision has to look: `sets_countries`, a list
+    of its own goes before everyone else's; `counts`, its sessions have to be known, to be counted or ended; `binds`, it is
+    bound by use; `outlived`, a session may run on when the token's time is over.
     """
 
     id: TokenId
@@ -180,8 +193,14 @@ class VerifiedToken:
     binds: bool = False
     outlived: bool = False
     internal: bool = False
-    above: tuple["VerifiedToken", ...] = ()
-    child: str = ""
-    unkept: bool = False
-    former: bytes = b""
-    longest_seconds: int | None = None
+    lineage: Lineage | None = None
+
+    @property
+    def above(self) -> "tuple[VerifiedToken, ...]":
+        """The tokens that it was signed with, nearest first."""
+        return () if self.lineage is None else self.lineage.above
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from others with the same id; empty where there are none."""
+        return "" if self.lineage is None else self.lineage.fingerprint

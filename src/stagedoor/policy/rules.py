@@ -28,6 +28,9 @@ class Rule(StrEnum):
     ACTION_GRANTED = "action granted"
     STREAM_GRANTED = "stream granted"
     TOKEN_CAVEAT = "token caveat"
+    PARENT_ACTION = "action granted to its parent"
+    PARENT_STREAM = "stream granted to its parent"
+    PARENT_CAVEAT = "parent caveat"
     VIEWER_CAVEAT = "viewer caveat"
 
 
@@ -64,6 +67,10 @@ _NOT_TOLD: Final = (Rule.LIFETIME, Reason.USAGE_UNKNOWN, None)
 _OUTLIVED: Final = (Rule.LIFETIME, Reason.TOKEN_EXPIRED, None)
 _STREAM: Final = (Rule.STREAM_GRANTED, None, None)
 _NO_STREAM: Final = (Rule.STREAM_GRANTED, Reason.STREAM_NOT_GRANTED, None)
+_PARENT_ACTION: Final = (Rule.PARENT_ACTION, None, None)
+_NO_PARENT_ACTION: Final = (Rule.PARENT_ACTION, Reason.ACTION_NOT_GRANTED, None)
+_PARENT_STREAM: Final = (Rule.PARENT_STREAM, None, None)
+_NO_PARENT_STREAM: Final = (Rule.PARENT_STREAM, Reason.STREAM_NOT_GRANTED, None)
 _TOKEN_CAVEAT: Final = Rule.TOKEN_CAVEAT
 _VIEWER_CAVEAT: Final = Rule.VIEWER_CAVEAT
 _ACCOUNT_COUNTRIES: Final = Rule.ACCOUNT_COUNTRIES
@@ -108,7 +115,7 @@ def examine(  # noqa: C901  one walk, whose order can be read
         yield _lifetime(token, account.longest_lifetime_seconds, standing, now)
     for caveat in token.caveats:
         yield _TOKEN_CAVEAT, judge(caveat, access, standing, now), caveat
-    if token.above:
+    if token.lineage is not None:
         yield from _above(token.above, access, standing, now)
 
 
@@ -116,11 +123,11 @@ def _above(above: tuple[VerifiedToken, ...], access: Access, standing: Standing,
     """Judge by what the tokens ask that one was signed with, each by its own use."""
     used = standing.usage.above
     for place, token in enumerate(above):
-        yield _STREAM if token.grant.covers(access.stream.name) else _NO_STREAM
-        yield _ACTION if access.action in token.grant.actions else _NO_ACTION
+        yield _PARENT_STREAM if token.grant.covers(access.stream.name) else _NO_PARENT_STREAM
+        yield _PARENT_ACTION if access.action in token.grant.actions else _NO_PARENT_ACTION
         of_it = standing._replace(usage=used[place] if place < len(used) else UNUSED)
         for caveat in token.caveats:
-            yield _TOKEN_CAVEAT, judge(caveat, access, of_it, now), caveat
+            yield Rule.PARENT_CAVEAT, judge(caveat, access, of_it, now), caveat
 
 
 def _is_countries(caveat: Caveat) -> bool:

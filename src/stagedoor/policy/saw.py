@@ -64,6 +64,10 @@ def _rule(rule: Rule, token: VerifiedToken | None, access: Access, standing: Sta
         case Rule.STREAM_GRANTED if token is not None:
             names, patterns = len(token.grant.names), len(token.grant.patterns)
             text = f"stream {access.stream.name} against {names} exact name(s) and {patterns} pattern(s)"
+        case Rule.PARENT_ACTION | Rule.PARENT_STREAM if token is not None:
+            text = (
+                f"{access.action} on {access.stream.name}, asked of each of {len(token.above)} that it was signed with"
+            )
         case _:
             text = ""
     return text

@@ -141,7 +141,7 @@ class Authorizer:
             found = self._look(engine, attempt)
             if found is None:
                 found = await self._read(engine, attempt)
-            if isinstance(found, _Claim) and found.token.unkept:
+            if isinstance(found, _Claim) and found.token.lineage is not None and found.token.lineage.unkept:
                 # What counts has to have an id to be counted under; from now on it has.
                 await self._children.keep(attempt.unverified_token)
                 found = await self._read(engine, attempt)
@@ -229,7 +229,7 @@ class Authorizer:
         policy = self._view.account(stream.account)
         trusted = engine.address_trust is not _UNTRUSTED
         stands = standing(facts, publishers, account=policy, revision=revision, now=now, address_trusted=trusted)
-        asks = token is not None and (token.sets_countries or token.above)
+        asks = token is not None and (token.sets_countries or token.lineage is not None)
         if asks or stands.viewer_caveats or policy.countries is not None:
             stands = stands._replace(country=self._country(access.client_ip))
         if attempt.running and (token is None or not token.counts):
@@ -260,7 +260,7 @@ class Authorizer:
             sessions_told=tells_sessions(engine, protocol),
             bytes_told=tells_bytes(engine, protocol),
         )
-        viewer = (token.id, token.child, access.stream.name, access.client_ip)
+        viewer = (token.id, token.fingerprint, access.stream.name, access.client_ip)
         if protocol is _HLS:
             running, confirmed = self._viewers.running(viewer, now)
             stands = stands._replace(running=running)
@@ -300,7 +300,7 @@ class Authorizer:
         """Judge the request of an HLS viewer who is counted already."""
         decision = decide(token, access, stands._replace(usage=Usage(own=Session(0, now))), now)
         if decision.reason in ALLOWING:
-            self._viewers.saw((token.id, token.child, access.stream.name, access.client_ip), now)
+            self._viewers.saw((token.id, token.fingerprint, access.stream.name, access.client_ip), now)
         return self._told(engine, attempt, access, token, decision, now)
 
     async def _claim(self, engine: Engine, attempt: Attempt, claim: _Claim) -> Decision:
@@ -341,7 +341,7 @@ class Authorizer:
                     await self._sessions.ended(engine.id, start.session)
                 return again
         if access.protocol is _HLS and decision.reason in ALLOWING:
-            self._viewers.confirmed((token.id, token.child, access.stream.name, access.client_ip), now)
+            self._viewers.confirmed((token.id, token.fingerprint, access.stream.name, access.client_ip), now)
         return self._told(engine, attempt, access, token, decision, now)
 
     def _begin(self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken, now: float) -> None:
@@ -368,7 +368,9 @@ class Authorizer:
         """Record a decision, but for one that will be asked again, and for a session that simply goes on."""
         reason = decision.reason
         if not (attempt.will_ask and reason is _TOKEN_MISSING) and not (attempt.running and reason in ALLOWING):
-            token_id, child = (token.id, token.child) if token is not None else (None, "")
+            token_id = token.id if token is not None else None
+            lineage = token.lineage if token is not None else None
+            child = lineage.fingerprint if lineage is not None else ""
             seen = (
                 now,
                 decision,
@@ -381,8 +383,8 @@ class Authorizer:
                 child,
             )
             self._record(_new(AccessEvent, seen))
-            if token is not None and token.former and reason in ALLOWING:
-                self._sessions.used_former(token.former)
+            if lineage is not None and lineage.former and reason in ALLOWING:
+                self._sessions.used_former(lineage.former)
             if decision.shadowed is not None:
                 self._sessions.shadowed(access.stream.account, token_id, decision.shadowed)
         return decision
@@ -439,7 +441,11 @@ def session_start(
     session = attempt.session
     if access.protocol is _HLS:
         shown = viewer or token
-        whose = f"{shown.id}{shown.child} {access.stream.name}" if shown is not None else f"{NO_TOKEN} {access.stream}"
+        whose = (
+            f"{shown.id}{shown.fingerprint} {access.stream.name}"
+            if shown is not None
+            else f"{NO_TOKEN} {access.stream}"
+        )
         session = f"{whose} {access.client_ip}"
     return SessionStart(
         access.stream.account,

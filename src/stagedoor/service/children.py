@@ -98,8 +98,9 @@ class Children:
         token = verified_child(
             levels,
             parent,
-            child=base64url(asked.digests[-1]),
+            fingerprint=base64url(asked.digests[-1]),
             kept=[None if found is None else found[0] for found in kept],
+            longest_seconds=record.terms.longest_seconds,
             former=None if verification.former is None else (verification.former.digest, verification.former.until),
         )
         bounds = [Usage(bound=found[1]) if found is not None else UNUSED for found in kept]

@@ -699,7 +699,7 @@ class AccessEvent(NamedTuple):
     """One decision, for the access log. Holds no secret. `at` is in seconds since the epoch.
 
     `event` is what was asked for: an action, or another word of the engine's dialect, which then has no `access`. `child` tells a
-    token that others signed from all others (`VerifiedToken.child`).
+    token that others signed from all others (`Lineage.fingerprint`).
     """
 
     at: float

@@ -6,7 +6,7 @@ from typing import Final
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.caveats import Caveat, ExpiresAt
 from stagedoor.model.decision import Standing
-from stagedoor.model.token import TokenKind, TokenRecord, TokenState
+from stagedoor.model.token import Lineage, TokenKind, TokenRecord, TokenState
 from stagedoor.model.usage import UNUSED, Usage
 from stagedoor.service.ports import Facts, Publisher, Publishers, TokenFacts
 from stagedoor.tokens.patterns import compile_pattern
@@ -27,7 +27,9 @@ def token_facts(read: Facts) -> TokenFacts:
     token = verified(record, read.groups)
     if read.former_until is not None:
         # What was shown is the value that the token had before it was rotated.
-        token = replace(token, caveats=(*token.caveats, ExpiresAt(read.former_until)), former=read.shown)
+        token = replace(
+            token, caveats=(*token.caveats, ExpiresAt(read.former_until)), lineage=Lineage(former=read.shown)
+        )
     state = TokenState.KEY_REVOKED if read.key_revoked and record.revoked_at is None else record.state
     # A change of the token is told of by the digest of the value it has now.
     depends = (record.digest,) if read.former_until is not None else ()

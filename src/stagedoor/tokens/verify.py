@@ -33,7 +33,7 @@ from stagedoor.model.caveats import (
 from stagedoor.model.grant import Grant, StreamPattern
 from stagedoor.model.ids import TokenId
 from stagedoor.model.origins import parse_origin_pattern
-from stagedoor.model.token import ACTION_OF, TokenKind, TokenRecord, TokenTerms, VerifiedToken
+from stagedoor.model.token import ACTION_OF, Lineage, TokenKind, TokenRecord, TokenTerms, VerifiedToken
 from stagedoor.tokens.keyring import base64url
 from stagedoor.tokens.patterns import compile_pattern, compile_wildcard
 from stagedoor.tokens.signed import Level
@@ -60,7 +60,6 @@ def verified(record: TokenRecord, groups: Iterable[str] = ()) -> VerifiedToken:
         binds=_binds(conditions),
         outlived=not terms.end_sessions_at_expiry,
         internal=internal,
-        longest_seconds=terms.longest_seconds,
     )
 
 
@@ -68,14 +67,16 @@ def verified_child(
     levels: Sequence[Level],
     parent: VerifiedToken,
     *,
-    child: str,
+    fingerprint: str,
     kept: Sequence[TokenId | None],
+    longest_seconds: int | None,
     former: tuple[bytes, int] | None = None,
 ) -> VerifiedToken:
     """Return a token that was signed with `parent`, or with a child of it, as its signatures have shown.
 
-    It adds what it asks to what those above it ask. `child` tells it from others. `kept`: the ids under which its levels are
-    counted, None for one that is not yet. `former`: the value of the parent's that signed has been replaced: its digest, and
+    It adds what it asks to what those above it ask. `fingerprint` tells it from others. `kept`: the ids under which its levels are
+    counted, None for one that is not yet. `longest_seconds`: so long after it was made it is
+    good at most. `former`: the value of the parent's that signed has been replaced: its digest, and
     until when it is good.
     """
     above: tuple[VerifiedToken, ...] = (parent,)
@@ -92,7 +93,9 @@ def verified_child(
             subjects[terms.subject] = base64url(sha256(signer + b"\0" + terms.subject.encode()).digest())
         signer = level.signed
         conditions = conditions_of(terms, terms.actions)
-        ends = [at for at in (former[1] if former is not None else None, _ends_of(level, parent)) if at is not None]
+        ends = [
+            at for at in (former[1] if former is not None else None, _ends_of(level, longest_seconds)) if at is not None
+        ]
         conditions += tuple(ExpiresAt(at) for at in ends)
         nearest = above[0]
         counts = nearest.counts or _counts(terms, conditions)
@@ -110,10 +113,12 @@ def verified_child(
             counts=counts,
             binds=binds,
             outlived=parent.outlived and not terms.end_sessions_at_expiry,
-            above=above,
-            child=child,
-            unkept=(counts or binds) and None in kept,
-            former=former[0] if former is not None else b"",
+            lineage=Lineage(
+                above=above,
+                fingerprint=fingerprint,
+                unkept=(counts or binds) and None in kept,
+                former=former[0] if former is not None else b"",
+            ),
         )
         above = (token, *above)
     return token
@@ -132,12 +137,12 @@ def _binds(conditions: tuple[Condition, ...]) -> bool:
     return any(isinstance(condition, BoundAddresses) for condition in conditions)
 
 
-def _ends_of(level: Level, parent: VerifiedToken) -> int | None:
+def _ends_of(level: Level, longest_seconds: int | None) -> int | None:
     """Return when a token is over that was signed with a key that limits them."""
-    if parent.longest_seconds is None:
+    if longest_seconds is None:
         return None
     # Without the instant at which it was made, nothing tells that it is in time.
-    return (level.issued_at or 0) + parent.longest_seconds
+    return (level.issued_at or 0) + longest_seconds
 
 
 def conditions_of(terms: TokenTerms, actions: Collection[Action]) -> tuple[Condition, ...]:
