@@ -14,7 +14,7 @@ up: ## install what is missing, start an authority and a media server, print how
 
 test: ## install what the tests need, run them all
 	@sh scripts/setup.sh test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 check: ## lint, formatting, types, import rules
 	@sh scripts/setup.sh check

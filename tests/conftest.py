@@ -4,16 +4,24 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stagedoor.store.migrate import migrate_postgres
 from tests.postgres import PostgresServer
+from tests.scheduling import OneStack
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a run write the recorded hook calls anew."""
     parser.addoption("--record-hooks", action="store_true", help="write tests/vectors/hooks from this run")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:
+    """Share the files out among the processes."""
+    return OneStack(config, log)
 
 
 @pytest.fixture(scope="session")

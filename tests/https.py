@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -19,8 +18,8 @@ import httpx
 
 from tests.answers import checked
 from tests.certificates import Certificates
+from tests.ports import HOST, free_port
 
-HOST: Final = "127.0.0.1"
 STAGEDOOR: Final = (sys.executable, "-m", "stagedoor")
 
 
@@ -158,11 +157,3 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, change
         sink.write_eof()
     else:
         sink.close()
-
-
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any, Final
 
 import asyncpg
 
-HOST: Final = "127.0.0.1"
+from tests.ports import HOST, free_port
+
 SETTINGS: Final = {
     "listen_addresses": HOST,
     "shared_buffers": "32MB",
@@ -35,9 +35,7 @@ class PostgresServer:
             # It refuses to run as root; its package makes a user for it.
             self._user = {"user": "postgres", "group": "postgres", "extra_groups": []}
             shutil.chown(folder, "postgres", "postgres")
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._make()
         self._process = self._start()
         try:

@@ -5,8 +5,10 @@ only its owner can read, since an API secret is never shown twice; nothing needs
 """
 
 import asyncio
+import itertools
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,6 +54,7 @@ def up(settings: Settings) -> int:
 
     Raises: ConfigError when a port is taken or a directory cannot be written.
     """
+    _check_ports(settings)
     look = asyncio.run(_first_look(settings))
     _install_countries(settings)
     nginx = _own_nginx(settings, look.engine)
@@ -65,12 +68,28 @@ def up(settings: Settings) -> int:
         _wait_until_ready(settings, children[0])
         if nginx is not None:
             children.append(nginx.start())
+            _wait_until_listening(settings, children[1])
         print(_text(settings, look, with_nginx=nginx is not None), flush=True)
         return _wait(children)
     except KeyboardInterrupt:
         return 0
     finally:
         _end(children)
+
+
+def _check_ports(settings: Settings) -> None:
+    """Refuse to give one port to two servers.
+
+    Raises: ConfigError.
+    """
+    ports = {
+        "STAGEDOOR_PORT": settings.port,
+        "STAGEDOOR_RTMP_PORT": settings.rtmp_port,
+        "STAGEDOOR_HLS_PORT": settings.hls_port,
+    }
+    for (name, port), (other, same) in itertools.combinations(ports.items(), 2):
+        if port == same:
+            raise ConfigError(f"{name} and {other} are both {port}; set one of them to another port")
 
 
 def _install_countries(settings: Settings) -> None:
@@ -204,6 +223,28 @@ def _wait_until_ready(settings: Settings, process: subprocess.Popen[bytes]) -> N
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     raise ConfigError("the authority did not start; its message is above")
+
+
+def _wait_until_listening(settings: Settings, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the media server takes connections on both of its ports.
+
+    Raises: ConfigError when it does not.
+    """
+    host = _LOOPBACK.get(settings.host, settings.host)
+    deadline = time.monotonic() + _READY_SECONDS
+    for port in (settings.rtmp_port, settings.hls_port):
+        while not _takes(host, port):
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise ConfigError(f"nginx did not start; {settings.data / 'nginx' / 'error.log'} says why")
+            time.sleep(0.05)
+
+
+def _takes(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:

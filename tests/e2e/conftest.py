@@ -20,8 +20,8 @@ import pytest
 from stagedoor.live.nginx import OwnNginx, find_nginx
 from stagedoor.model.secret import Secret
 from tests.answers import checked
+from tests.ports import HOST, free_port
 
-HOST = "127.0.0.1"
 STAGEDOOR = [sys.executable, "-m", "stagedoor"]
 T = TypeVar("T")
 
@@ -287,14 +287,6 @@ class Stack:
     def hls_url(self, name: str, token: str = "") -> str:
         """Return the address of a playlist."""
         return f"http://{HOST}:{self.hls}/hls/" + (f"~{token}/" if token else "") + f"{name}/index.m3u8"
-
-
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(what: Callable[[], T | None], seconds: float = 15.0) -> T:

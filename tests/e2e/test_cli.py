@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.ports import free_port
 
 STAGEDOOR = [sys.executable, "-m", "stagedoor"]
 Until = Callable[..., Any]
@@ -70,7 +71,7 @@ def test_a_revocation_reaches_every_worker_before_it_returns(tmp_path: Path, unt
     first = json.loads(run("init", "--data", str(data), "--json").stdout)
     engine = json.loads(run("engine", "add", "mediamtx", "--name", "m", "--data", str(data), "--json").stdout)
     with httpx.Client() as probe:
-        port = _free_port()
+        port = free_port()
         started = time.monotonic()
         process = subprocess.Popen([*STAGEDOOR, "serve", "--data", str(data), "--port", str(port), "--workers", "2"])
         try:
@@ -113,9 +114,3 @@ def _ready(probe: httpx.Client, port: int) -> bool:
         return all(probe.get(f"http://127.0.0.1:{port}/{path}").status_code == 200 for path in ("healthz", "readyz"))
     except httpx.HTTPError:
         return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.https import free_port
+from tests.ports import free_port
 
 STAGEDOOR = [sys.executable, "-m", "stagedoor"]
 ONE, TWO = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))

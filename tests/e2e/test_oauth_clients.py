@@ -18,7 +18,8 @@ import pytest
 from authlib.integrations.requests_client import OAuth2Session
 
 from tests.certificates import make_certificates
-from tests.https import HOST, HttpsSystem
+from tests.https import HttpsSystem
+from tests.ports import HOST
 
 CLIENTS: Final = Path(__file__).parent.parent / "clients"
 INSTALLED: Final = Path(sys.prefix) / "clients"

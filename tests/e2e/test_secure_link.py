@@ -24,6 +24,7 @@ from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenTerms
 from stagedoor.model.verifier import VerifierKind, VerifierSettings
 from stagedoor.service.mint import MintRequest
+from tests.ports import free_port
 
 PAGE = Path(__file__).parent.parent.parent / "docs/contracts/engine-tokens.md"
 SECRET = "the-secret-of-both-sides"
@@ -62,13 +63,6 @@ class Cdn:
                 return minted.url.reveal()
 
         return asyncio.run(run())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(params=[False, True], ids=["for anyone", "for one address"])

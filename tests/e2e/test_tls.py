@@ -18,6 +18,7 @@ from stagedoor.config import Settings
 from stagedoor.model.errors import ConfigError
 from stagedoor.server import serve
 from tests.certificates import Certificates, make_certificates
+from tests.ports import free_port
 
 STAGEDOOR = [sys.executable, "-m", "stagedoor"]
 Until = Callable[..., Any]
@@ -34,13 +35,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A new system: its API secret, and the settings that `serve` finds it with."""
     data = str(tmp_path_factory.mktemp("system") / "data")
     made = subprocess.run([*STAGEDOOR, "init", "--data", data, "--json"], check=True, capture_output=True, timeout=60)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     return {
         "secret": json.loads(made.stdout)["apiSecret"],
         "STAGEDOOR_DATA": data,
-        "STAGEDOOR_PORT": port,
+        "STAGEDOOR_PORT": str(free_port()),
     }
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parent.parent.parent
 STAGEDOOR = str(ROOT / ".venv/bin/stagedoor")
 Until = Callable[..., Any]
@@ -23,12 +25,7 @@ Until = Callable[..., Any]
 @pytest.fixture(scope="module")
 def ports() -> dict[str, str]:
     """Three free ports, as settings."""
-    found = {}
-    for name in ("PORT", "RTMP_PORT", "HLS_PORT"):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            found[f"STAGEDOOR_{name}"] = str(probe.getsockname()[1])
-    return found
+    return {f"STAGEDOOR_{name}": str(free_port()) for name in ("PORT", "RTMP_PORT", "HLS_PORT")}
 
 
 @contextmanager
@@ -129,6 +126,25 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path, ports: dict[str, str], n
         line = failed(tmp_path, {**ports, f"STAGEDOOR_{name}": number})
     assert number in line
     assert f"STAGEDOOR_{name}" in line
+    assert all(is_free(port) for port in ports.values())
+
+
+def test_one_port_for_two_servers_is_one_clear_line(tmp_path: Path, ports: dict[str, str]) -> None:
+    """A port that two settings name is refused before anything is made, with both names."""
+    line = failed(tmp_path, {**ports, "STAGEDOOR_HLS_PORT": ports["STAGEDOOR_PORT"]})
+    assert "STAGEDOOR_PORT and STAGEDOOR_HLS_PORT are both" in line
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_media_server_that_does_not_start_is_one_clear_line(tmp_path: Path, ports: dict[str, str]) -> None:
+    """What `up` prints is true: where nginx takes its configuration and then ends, nothing is said to run."""
+    fails = tmp_path / "nginx"
+    fails.write_text('#!/bin/sh\ncase "$*" in *-t*) exit 0;; esac\nexit 1\n')
+    fails.chmod(0o755)
+    unprivileged = [] if os.geteuid() == 0 else ["--map-root-user"]
+    hide = f'mount --bind {fails} /usr/sbin/nginx && exec "$@"'
+    line = failed(tmp_path, ports, "unshare", "--mount", *unprivileged, "sh", "-c", hide, "sh")
+    assert line == "stagedoor: nginx did not start; var/nginx/error.log says why"
     assert all(is_free(port) for port in ports.values())
 
 

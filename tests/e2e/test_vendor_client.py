@@ -38,7 +38,8 @@ from dolbyio_rest_apis.streaming.models.webhooks import CreateWebhook, UpdateWeb
 from stagedoor.live.nginx import OwnNginx, find_nginx
 from stagedoor.model.secret import Secret
 from tests.certificates import Certificates, make_certificates
-from tests.https import HOST, HttpsSystem, free_port, relaying
+from tests.https import HttpsSystem, relaying
+from tests.ports import HOST, free_port
 
 FAILING: Final = (sys.executable, str(Path(__file__).parent.parent / "failing_serve.py"))
 
