@@ -51,6 +51,7 @@ from stagedoor.service.places import Places
 from stagedoor.service.playback import PlaybackTokens
 from stagedoor.service.ports import Clock, EngineControl
 from stagedoor.service.reseal import reseal
+from stagedoor.service.rounds import every_minute
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.signing_keys import SigningKeys
 from stagedoor.service.slowdown import Slowdown
@@ -372,9 +373,14 @@ async def authority(settings: Settings, clock: Clock = time.time) -> AsyncIterat
             asyncio.create_task(deliverer.run(), name="deliverer"),
             asyncio.create_task(thumbnailer.run(), name="thumbnailer"),
             asyncio.create_task(admin.countries.run(), name="countries"),
-            asyncio.create_task(signing_keys.run(settings.key_rotation_days, only.holds), name="signing keys"),
-            asyncio.create_task(api_tokens.run(only.holds), name="API tokens"),
-            asyncio.create_task(admin.children.run(only.holds), name="children"),
+            *(
+                asyncio.create_task(every_minute(work, only.holds, undone=undone), name=undone)
+                for work, undone in (
+                    (partial(signing_keys.rotate, settings.key_rotation_days), "signing keys are not looked after"),
+                    (api_tokens.tidy, "API tokens that are over are not deleted"),
+                    (admin.children.tidy, "signed tokens that are over are not deleted"),
+                )
+            ),
         ]
         try:
             root = Root(hooks=hooks, exact={"/healthz": health, "/readyz": health}, others=others)

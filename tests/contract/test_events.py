@@ -480,6 +480,25 @@ async def test_a_broadcast_is_told_of_when_it_begins_and_ends(opened: Opener, to
         assert again.data["feedId"] != feed
 
 
+async def test_a_broadcast_that_counts_for_a_token_and_for_its_key_is_one(opened: Opener) -> None:
+    """It is told of once, listed once, and is none of a publish token's; whoever asks for what the key's publish finds it."""
+    key = cam(kind="issuer", actions=["publish"], longestSeconds=100, sessionLimit={"most": 2})
+    signed = {"iat": 0, "tokenType": "Publish", "streamName": "cam", "sessionLimit": {"most": 1}}
+    async with opened(own=key) as made:
+        world = made.world
+        assert await made.ask(PUBLISH | {"token": "own", "signed": signed})
+        broadcasts = made.store.broadcasts
+        (broadcast,) = await broadcasts.broadcasts(world.account)
+        key_id = world.tokens["own"].record.id
+        assert broadcast.start.token_id > key_id
+        (of_the_key,) = await broadcasts.broadcasts(world.account, token_id=key_id)
+        assert of_the_key.start._replace(token_id=broadcast.start.token_id, shown=True) == broadcast.start
+        assert await broadcasts.active_tokens(world.account, "cam") == []
+        await world.change({"end": "p1", **NGINX})
+        assert await made.types("feeds") == ["feeds.started", "feeds.ended"]
+        assert await broadcasts.broadcasts(world.account) == []
+
+
 @pytest.mark.parametrize("token", [ON, COUNTED])
 async def test_however_a_broadcast_ends_it_is_told(opened: Opener, token: dict[str, Any]) -> None:
     async with opened(on=token) as made:

@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from stagedoor.config import Settings
 from stagedoor.model.errors import Conflict, InvalidInput, NotFound
 from stagedoor.model.key import Algorithm, KeyState
 from stagedoor.model.secret import Secret
-from stagedoor.service import signing_keys
+from stagedoor.service import rounds
 from stagedoor.service.signing_keys import place_of
 from tests.answers import Checked
 
@@ -164,7 +165,7 @@ async def test_a_schedule_that_was_asleep_still_gives_everyone_a_day(settings: S
 
 async def test_one_process_keeps_the_schedule(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever may not work leaves it; whoever may makes the successor."""
-    monkeypatch.setattr(signing_keys, "ROUND_SECONDS", 0.001)
+    monkeypatch.setattr(rounds, "ROUND_SECONDS", 0.001)
     async with administered(settings) as (admin, clock):
         await admin.signing_keys.sign({}, algorithm=ES256)
         clock.now += 10 * DAY
@@ -175,7 +176,9 @@ async def test_one_process_keeps_the_schedule(settings: Settings, monkeypatch: p
             asked += 1
             return asked > 20
 
-        running = asyncio.create_task(admin.signing_keys.run(10, may_work))
+        running = asyncio.create_task(
+            rounds.every_minute(partial(admin.signing_keys.rotate, 10), may_work, undone="none is made")
+        )
         while asked <= 20:
             assert await states(admin) == [IN_USE]
             await asyncio.sleep(0.001)

@@ -14,8 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from sqlalchemy import update
 
 from stagedoor.config import Settings
+from stagedoor.service.trusted_keys import MOST_KEYS
+from stagedoor.store import schema
 from tests.whole import Json, Whole, whole
 
 PATH: Final = "/v1/trusted-keys"
@@ -193,6 +196,16 @@ async def test_what_cannot_be_right_is_a_problem_about_its_field(
     assert await system.ask("GET", PATH) == []
 
 
+async def test_an_account_trusts_so_many_keys_and_no_more(system: Whole, pair: Pair) -> None:
+    """The list shows all of them; one that is revoked makes room, and other accounts have their own."""
+    kept = [await trust(system, pair.pem, label=f"key {number}") for number in range(MOST_KEYS)]
+    problem = await trust(system, pair.pem, status=409)
+    assert "revoke one" in problem["detail"]
+    assert [key["id"] for key in await system.ask("GET", PATH)] == [key["id"] for key in kept]
+    await system.ask("DELETE", f"{PATH}/{kept[7]['id']}")
+    await trust(system, pair.pem)
+
+
 # -- what they may sign
 
 
@@ -238,6 +251,27 @@ async def test_it_signs_for_so_long_at_most_counted_from_iat(system: Whole, pair
         assert (await system.everywhere(long), await system.everywhere(short)) == (of_long, of_short)
     system.clock.ahead = 100
     assert await system.everywhere(long) == "token_expired"
+
+
+@pytest.mark.parametrize("kind", ["trusted key", "token"])
+async def test_what_a_parent_that_does_not_open_has_signed_is_not_let_in(
+    system: Whole, pair: Pair, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether the parent has signed it cannot be told: nothing new gets in, what runs goes on, and the log says why."""
+    if kind == "token":
+        parent = await system.token("subscribe")
+        now = int(system.clock())
+        streaming = {"tokenId": parent["id"], "tokenType": "Subscribe", "streamName": "cam"}
+        text = jwt.encode({"iat": now, "exp": now + 60, "streaming": streaming}, parent["token"], "HS256")
+    else:
+        parent = await trust(system, pair.pem)
+        text = signed(system, pair, parent["kid"])
+    async with system.admin.store._writing() as write:
+        cut = update(schema.token).where(schema.token.c.id == parent["id"]).values(sealed=b"\x01?" + bytes(40))
+        await write.connection.execute(cut)
+    assert await system.everywhere(text) == "store_unavailable"
+    assert "cannot be read: a sealed value names a key that is not in the keyring" in caplog.text
+    assert text not in caplog.text
 
 
 async def test_its_lists_and_rules_hold_beside_those_of_each_token(system: Whole, pair: Pair) -> None:

@@ -125,7 +125,7 @@ class Claims(MemorySessions):
 
     def __init__(self, store: MemoryStore) -> None:
         """Keep the sessions of `store`."""
-        super().__init__(note=store.note, digest_of=store.digest_of)
+        super().__init__(note=store.note, digest_of=store.digest_of, publishes=store.publishes)
         self.down = False
         self.after_admission: Callable[[], Awaitable[None]] | None = None
 

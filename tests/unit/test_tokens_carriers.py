@@ -5,7 +5,9 @@ import pytest
 
 from stagedoor.model.access import Protocol
 from stagedoor.model.errors import InvalidInput
-from stagedoor.tokens.carriers import HEX_LENGTH, SHORT_LENGTH, Carrier, carriers, check_fits
+from stagedoor.model.grant import StreamPattern
+from stagedoor.model.token import TokenTerms
+from stagedoor.tokens.carriers import HEX_LENGTH, SHORT_LENGTH, Carrier, carriers, check_fits, longest_name
 from stagedoor.tokens.keyring import base64url
 from stagedoor.tokens.opaque import new_token, parse_opaque
 
@@ -26,6 +28,17 @@ def test_a_token_fits_up_to_the_last_character(carrier: Carrier) -> None:
     room = limit - len(before)
     assert carrier in carriers(room, len(NAME))
     assert carrier not in carriers(room + 1, len(NAME))
+
+
+def test_the_longest_name_is_that_of_any_stream_that_may_be_named() -> None:
+    def longest(*streams: StreamPattern, groups: tuple[str, ...] = ()) -> int:
+        return longest_name(TokenTerms(label="a label", streams=streams, groups=groups))
+
+    assert longest() == 0
+    assert longest(StreamPattern("cam"), StreamPattern("studio")) == 6
+    # A pattern may match any name, and a group be given any.
+    assert longest(StreamPattern("cam"), StreamPattern("c.*", True)) == 128
+    assert longest(StreamPattern("cam"), groups=("hall",)) == 128
 
 
 def test_the_other_form_of_a_stream_id_is_no_longer() -> None:

@@ -40,7 +40,8 @@ def session_id(text: str) -> str:
 class SessionStart(NamedTuple):
     """An access that was or would be admitted: of which token, to what, from where, and when.
 
-    `session` is the engine's own id of it. `subject` is empty where the token speaks for nobody in particular.
+    `session` is the engine's own id of it. `subject` is empty where the token speaks for nobody in particular. `shown`: the
+    token is the one that was shown; False where it is one that this was signed with, for which the access counts too.
     """
 
     account: AccountId
@@ -53,6 +54,7 @@ class SessionStart(NamedTuple):
     protocol: Protocol
     client_ip: str
     at: float
+    shown: bool = True
 
 
 class Broadcast(NamedTuple):

@@ -4,7 +4,6 @@ A token is a JWT that whoever has our public keys can read (RFC 9068). We oursel
 text, so one that was altered, or signed by anybody else, is never found; and we see at once what was revoked.
 """
 
-import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -26,7 +25,6 @@ from stagedoor.model.errors import (
     NotFound,
     NotPermitted,
     OutOfScope,
-    StagedoorError,
 )
 from stagedoor.model.key import Algorithm
 from stagedoor.model.scope import Scopes, both, covers_all, parse_scopes, write_scopes
@@ -52,7 +50,6 @@ CLIENT_TOKENS: Final = "live:client_access_token:create"
 
 _TYPE: Final = "at+jwt"
 _KEPT_SECONDS: Final = 7 * 86_400
-_ROUND_SECONDS: Final = 600.0
 
 FactsOf = Callable[[bytes], Awaitable[ApiTokenFacts | None]]
 """Return what is known of the API token that has a digest, never older than the newest acknowledged write."""
@@ -156,17 +153,6 @@ class ApiTokens:
         """Revoke a token of an application's own; what is none is as if it were revoked already (RFC 7009 section 2.2)."""
         if len(text) <= MAX_TOKEN:
             await self._store.revoke(application.id, self._digest(text), int(self._clock()))
-
-    async def run(self, may_work: Callable[[], bool]) -> None:
-        """Delete tokens that are long over, for as long as it is not cancelled, whenever `may_work` lets this process."""
-        while True:
-            await asyncio.sleep(_ROUND_SECONDS)
-            if not may_work():
-                continue
-            try:
-                await self.tidy()
-            except StagedoorError as error:
-                _log.warning("API tokens that are over could not be deleted: %s", error.message)
 
     async def tidy(self) -> int:
         """Delete tokens that have been over for a week, and return how many there were.

@@ -325,7 +325,7 @@ class Authorizer:
 
         told = stands.sessions_told
         above = tuple(
-            (session_start(engine, attempt, access, each, now, viewer=token), counted_per(each)) for each in token.above
+            (session_start(engine, attempt, access, each, now, shown=token), counted_per(each)) for each in token.above
         )
         admission = Admission(start, counted_per(token), token.binds, told, attempt.running, judge, above)
         decision = await self._sessions.admit(admission)
@@ -432,18 +432,18 @@ def session_start(
     access: Access,
     token: VerifiedToken | None,
     at: float,
-    viewer: VerifiedToken | None = None,
+    shown: VerifiedToken | None = None,
 ) -> SessionStart:
     """Return the session that `attempt` would begin, or goes on with, as it counts for `token`.
 
-    An HLS viewer has no id: its address stands for it, and the token that it shows, which is `viewer` where that is another one.
+    An HLS viewer has no id: its address stands for it, and the token that is shown, which is `shown` where that is another one.
     """
     session = attempt.session
     if access.protocol is _HLS:
-        shown = viewer or token
+        viewer = shown or token
         whose = (
-            f"{shown.id}{shown.fingerprint} {access.stream.name}"
-            if shown is not None
+            f"{viewer.id}{viewer.fingerprint} {access.stream.name}"
+            if viewer is not None
             else f"{NO_TOKEN} {access.stream}"
         )
         session = f"{whose} {access.client_ip}"
@@ -458,6 +458,7 @@ def session_start(
         access.protocol,
         access.client_ip.replace("\0", "")[:MAX_CLIENT_IP],
         at,
+        shown is None or shown is token,
     )
 
 

@@ -5,15 +5,13 @@ kept in the view like any other token's facts, and forgotten with the parent's. 
 subject, an address it is bound to) gets a row of its own, when it is first let in.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
 from stagedoor.model.cluster import AUTO
-from stagedoor.model.errors import InvalidInput, StagedoorError
+from stagedoor.model.errors import ConfigError, InvalidInput, Unavailable
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms
@@ -35,7 +33,6 @@ ALL: Final = ""
 """Names all children that were made up to an instant."""
 
 _KEPT_SECONDS: Final = 7 * 86_400
-_ROUND_SECONDS: Final = 60.0
 _MOST_FORGOTTEN: Final = 1000
 
 _MALFORMED: Final = TokenFacts(None, TokenState.MALFORMED)
@@ -82,7 +79,10 @@ class Children:
         return fingerprint_name(base64url(self._level_digest(unverified.levels[-1])))
 
     def facts(self, read: Facts, asked: Asked) -> TokenFacts:
-        """Return what is known of a signed token, verified with what the store said of its parent."""
+        """Return what is known of a signed token, verified with what the store said of its parent.
+
+        Raises: Unavailable when the parent's value does not open: whether it has signed this cannot be told.
+        """
         unverified, parentage = asked.unverified, read.parentage
         if not isinstance(unverified, Unverified) or parentage is None:
             return _MALFORMED
@@ -115,9 +115,9 @@ class Children:
     async def facts_of(self, record: TokenRecord) -> TokenFacts:
         """Return what is known now of a signed token that is kept.
 
-        Raises: Unavailable, ConfigError.
+        Raises: Unavailable.
         """
-        asked = self.ask(self._keyring.unseal(record.sealed, sealed_at(record.id)).reveal())
+        asked = self.ask(self._opened(record.sealed, sealed_at(record.id)).reveal())
         return self.facts(await self._read(asked), asked)
 
     async def keep(self, text: str) -> None:
@@ -150,17 +150,6 @@ class Children:
             ]
         )
 
-    async def run(self, may_work: Callable[[], bool]) -> None:
-        """Delete what is kept of tokens that are long over, until cancelled, whenever `may_work` lets this process."""
-        while True:
-            await asyncio.sleep(_ROUND_SECONDS)
-            if not may_work():
-                continue
-            try:
-                await self.tidy()
-            except StagedoorError as error:
-                _log.warning("signed tokens that are over could not be deleted: %s", error.message)
-
     async def tidy(self) -> int:
         """Delete what is kept of some tokens that have been over for a week, and return how many.
 
@@ -176,17 +165,28 @@ class Children:
     def _seal(self, text: Secret, token_id: TokenId) -> bytes:
         return self._keyring.seal(text, sealed_at(token_id))
 
+    def _opened(self, sealed: bytes, place: str) -> Secret:
+        """Unseal a token's value.
+
+        Raises: Unavailable when the keyring does not open it: a request can do nothing about that.
+        """
+        try:
+            return self._keyring.unseal(sealed, place)
+        except ConfigError as error:
+            _log.error("what tokens are signed with cannot be read: %s", error.message)
+            raise Unavailable("what this token was signed with cannot be read") from None
+
     def _verify(
         self, unverified: Unverified, record: TokenRecord, parentage: Parentage, text: str = ""
     ) -> "_Verification | None":
         """Try the parent's value, and those that it had before; None when none of them has signed this."""
         if unverified.kid:
-            key = self._keyring.unseal(record.sealed, sealed_at(record.id))
+            key = self._opened(record.sealed, sealed_at(record.id))
             return _Verification((Secret(text),)) if verify_with(key, unverified) else None
         values: list[tuple[Former | None, bytes, str]] = [(None, record.sealed, sealed_at(record.id))]
         values += [(former, former.sealed, former_at(former.digest)) for former in parentage.former]
         for former, sealed, place in values:
-            texts = verify_child(unverified, self._keyring.unseal(sealed, place))
+            texts = verify_child(unverified, self._opened(sealed, place))
             if texts:
                 return _Verification(texts, former)
         return None

@@ -104,7 +104,7 @@ class Explainer:
         """Return what was used of a token, and of those that it was signed with."""
         of_each = []
         for each in (token, *token.above):
-            start = session_start(engine, attempt, access, each, at, viewer=token)
+            start = session_start(engine, attempt, access, each, at, shown=token)
             if each.above and each.id == token.above[-1].id:
                 # What has no id yet was never let in; others of its subject may have been.
                 start = start._replace(token_id=_NOT_KEPT)

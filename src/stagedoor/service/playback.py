@@ -19,7 +19,7 @@ from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms
 from stagedoor.service.groups import Groups
 from stagedoor.service.ports import Clock, NewToken, Page, PolicyReader, Signer, TokenStore
 from stagedoor.service.terms import check_lifetime, check_terms, latest_expiry
-from stagedoor.tokens.carriers import check_fits
+from stagedoor.tokens.carriers import check_fits, longest_name
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.opaque import new_token, parse_opaque
 from stagedoor.tokens.shown import shown_digest
@@ -100,8 +100,7 @@ class PlaybackTokens:
         else:
             said = {"iss": self._issuer, "iat": now, "jti": str(uuid4()), **claims}
             secret, key_id, kid = await self._signer.sign(said, algorithm=algorithm)
-            longest = max((len(pattern.text) for pattern in terms.streams), default=0)
-            check_fits(terms.allowed_protocols, len(secret.reveal()), longest)
+            check_fits(terms.allowed_protocols, len(secret.reveal()), longest_name(terms))
         record = await self._store.add_token(
             NewToken(
                 account=account,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stagedoor.model.errors import InvalidInput, NotFound, StagedoorError
+from stagedoor.model.errors import InvalidInput, NotFound
 from stagedoor.model.key import Algorithm, KeyState, SigningKey
 from stagedoor.service.ports import Clock, NewSigningKey, Signed, SigningKeyStore
 from stagedoor.tokens.keyring import Keyring
@@ -22,9 +22,6 @@ _log = logging.getLogger(__name__)
 
 AHEAD_SECONDS: Final = 24 * 3600
 """For how long a key is published before the schedule puts it in use."""
-
-ROUND_SECONDS: Final = 60.0
-"""How often the schedule is looked at."""
 
 MOST_KEYS: Final = 100
 """How many keys of an algorithm there may be that are not revoked: everyone who checks our tokens reads them all."""
@@ -155,17 +152,6 @@ class SigningKeys:
             elif now >= due and now >= standby[0].changed_on + AHEAD_SECONDS:
                 await self._store.change(standby[0].kid, KeyState.IN_USE, now)
                 _log.info("signing key %s (%s) is in use in place of %s", standby[0].kid, used.algorithm, used.kid)
-
-    async def run(self, days: int, may_work: Callable[[], bool]) -> None:
-        """Keep the schedule, for as long as it is not cancelled, whenever `may_work` lets this process."""
-        while True:
-            await asyncio.sleep(ROUND_SECONDS)
-            if not may_work():
-                continue
-            try:
-                await self.rotate(days)
-            except StagedoorError as error:
-                _log.warning("signing keys could not be looked after: %s", error.message)
 
     async def _find(self, kid: str) -> SigningKey:
         """Return the key whose name begins so, if it is one only.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Final
 
+from stagedoor.model.errors import Conflict
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
 from stagedoor.service.children import Children
@@ -19,7 +20,11 @@ from stagedoor.tokens.public_keys import PublicKey, parse_public_key, read_publi
 from stagedoor.tokens.sealed import sealed_at
 
 _PREFIX: Final = "tk_"
-_ALL: Final = Page(1, 1000, SortBy.ADDED_ON, descending=False)
+MOST_KEYS: Final = 100
+"""How many keys an account may trust at a time."""
+
+_ALL: Final = Page(1, 2 * MOST_KEYS, SortBy.ADDED_ON, descending=False)
+"""More than there may be: what is added at the same time may be counted too late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,13 @@ class TrustedKeys:
     async def add(self, account: AccountId, terms: TokenTerms, public_key: str) -> TrustedKey:
         """Trust a key, as JWK or PEM, to sign within `terms`.
 
-        Raises: InvalidInput for what is no public key, or terms that cannot be right.
+        Raises: InvalidInput for what is no public key, or terms that cannot be right; Conflict when there are too many.
         """
         kid = f"{_PREFIX}{token_hex(12)}"
         key = parse_public_key(public_key, kid)
         check_terms(terms, TokenKind.ISSUER)
+        if await self._store.count_tokens(account, TokenKind.ISSUER) >= MOST_KEYS:
+            raise Conflict(f"the account trusts {MOST_KEYS} keys; revoke one that signs nothing any more")
         record = await self._store.add_token(
             NewToken(
                 account=account,

@@ -195,6 +195,7 @@ def session_of(row: RowMapping) -> OpenSession:
         Protocol(row["protocol"]),
         row["client_ip"],
         row["since"],
+        row["shown"],
     )
     return OpenSession(id=row["id"], start=start, seen_at=row["seen_at"], end_at=row["end_at"], bytes=row["bytes"])
 
@@ -216,6 +217,7 @@ def session_row(start: SessionStart) -> dict[str, object]:
         "end_at": None,
         "ended_at": None,
         "bytes": 0,
+        "shown": start.shown,
     }
 
 

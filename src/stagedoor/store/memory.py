@@ -46,7 +46,7 @@ class MemoryStore:
         self._tokens: dict[TokenId, TokenRecord] = {}
         self._requests: dict[tuple[AccountId, str], tuple[Idempotency, int, TokenId]] = {}
         self.api_secrets = MemoryApiSecrets(note=self.note, is_account=self._accounts.__contains__)
-        self.sessions = MemorySessions(note=self.note, digest_of=self.digest_of)
+        self.sessions = MemorySessions(note=self.note, digest_of=self.digest_of, publishes=self.publishes)
         self._children = MemoryChildren(tokens=self._tokens, sessions=lambda: self.sessions, note=self.note)
         self.keep_children, self.revoke_child = self._children.keep_children, self._children.revoke_child
         self.revoked_children, self.forget_children = self._children.revoked_children, self._children.forget_children
@@ -79,6 +79,7 @@ class MemoryStore:
             opened.start.token_id
             for opened in self.sessions.opened
             if with_publishers
+            and opened.start.shown
             and (opened.start.account, opened.start.stream, opened.start.action) == (owner, name, Action.PUBLISH)
         }
         return Facts(
@@ -310,6 +311,11 @@ class MemoryStore:
     def digest_of(self, token_id: TokenId) -> bytes:
         """Return the digest of a token."""
         return self._tokens[token_id].digest
+
+    def publishes(self, token_id: TokenId) -> bool:
+        """Tell whether a token is a publish token."""
+        record = self._tokens.get(token_id)
+        return record is not None and record.kind is TokenKind.PUBLISH
 
     @asynccontextmanager
     async def _writing(self, *records: TokenRecord, account: AccountId | None = None) -> AsyncIterator[None]:

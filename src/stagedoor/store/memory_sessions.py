@@ -29,10 +29,12 @@ class MemorySessions:
         *,
         note: Callable[[ChangeKind, AccountId, bytes], Awaitable[None]],
         digest_of: Callable[[TokenId], bytes],
+        publishes: Callable[[TokenId], bool],
     ) -> None:
-        """Take how the store these belong to numbers and notes a write, and how it tells a token's digest."""
+        """Take how the store these belong to numbers and notes a write, and how it tells a token's digest and what it is for."""
         self._note = note
         self._digest_of = digest_of
+        self._publishes = publishes
         self._next_id = 1
         self._opened: dict[int, OpenSession] = {}
         self._uses: dict[TokenId, TokenUse] = {}
@@ -136,10 +138,10 @@ class MemorySessions:
         publishing = {
             opened.start.token_id
             for opened in self._opened.values()
-            if (opened.start.account, opened.start.action) == (account, Action.PUBLISH)
+            if (opened.start.account, opened.start.action, opened.start.shown) == (account, Action.PUBLISH, True)
             and stream in (None, opened.start.stream)
         }
-        return sorted(token_id for token_id in publishing if token_id > 0)
+        return sorted(token_id for token_id in publishing if self._publishes(token_id))
 
     async def saw_sessions(self, engine: EngineId, seen: Mapping[str, int], at: float) -> None:
         """Note signs of life of an engine's sessions, with the bytes they carried so far."""
@@ -219,7 +221,7 @@ class MemorySessions:
         """Open a session."""
         self._opened[self._next_id] = OpenSession(id=self._next_id, start=start, seen_at=start.at)
         self._next_id += 1
-        if start.action is Action.PUBLISH:
+        if start.shown and start.action is Action.PUBLISH:
             touched.append((ChangeKind.LIVE, start.account, start.stream.encode()))
 
     def _end(self, opened: OpenSession, at: float, touched: list[tuple[ChangeKind, AccountId, bytes]]) -> None:
@@ -233,5 +235,5 @@ class MemorySessions:
                 bytes=use.bytes + opened.bytes,
                 last_at=at,
             )
-        if opened.start.action is Action.PUBLISH:
+        if opened.start.shown and opened.start.action is Action.PUBLISH:
             touched.append((ChangeKind.LIVE, opened.start.account, opened.start.stream.encode()))

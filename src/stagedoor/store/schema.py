@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -209,6 +210,7 @@ session = Table(
     Column("end_at", Double),
     Column("ended_at", Double),
     Column("bytes", BigInteger, nullable=False),
+    Column("shown", Boolean, nullable=False, server_default=true()),
     Index("ix_session_of_engine", "engine_id", "engine_session"),
     Index("ix_session_of_token", "token_id", "ended_at"),
     Index("ix_session_of_subject", "account_id", "subject", "ended_at"),

@@ -375,6 +375,7 @@ def _fact_statements() -> tuple[Any, Any]:
         .join(session, session.c.account_id == owner)
         .join(token, token.c.id == session.c.token_id)
         .where(session.c.stream == bindparam("name"), session.c.action == "publish", session.c.ended_at.is_(None))
+        .where(session.c.shown)
     )
     return shown, union_all(shown, covering, live)
 

@@ -33,8 +33,7 @@ class SqlBroadcasts:
         query = select(schema.session).where(c.account_id == account, c.action == Action.PUBLISH, c.ended_at.is_(None))
         if stream is not None:
             query = query.where(c.stream == stream)
-        if token_id is not None:
-            query = query.where(c.token_id == token_id)
+        query = query.where(c.shown if token_id is None else c.token_id == token_id)
         async with self._reading() as connection:
             return [session_of(row) for row in (await connection.execute(query.order_by(c.id))).mappings()]
 
@@ -52,7 +51,9 @@ class SqlBroadcasts:
         query = (
             select(schema.session)
             .join(schema.token, t.id == s.token_id)
-            .where(s.action == Action.PUBLISH, s.ended_at.is_(None), t.revoked_at.is_(None), t.terms.like(_ASKS))
+            .where(
+                s.action == Action.PUBLISH, s.ended_at.is_(None), s.shown, t.revoked_at.is_(None), t.terms.like(_ASKS)
+            )
             .order_by(s.id)
         )
         async with self._reading() as connection:

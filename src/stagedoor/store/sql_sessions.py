@@ -28,6 +28,7 @@ from stagedoor.model.session import (
     usage_of,
     without_silent,
 )
+from stagedoor.model.token import TokenKind
 from stagedoor.model.usage import Effects, Usage
 from stagedoor.service.ports import Admission, ChangeKind, Shadowed
 from stagedoor.store import schema
@@ -58,7 +59,7 @@ class SqlSessions:
                 if admission.told and (effects.starts or effects.resumes):
                     await _end_older(write, start)
                 for (each, _), (use, _, own), its in zip(counted, found, (effects, *effects.above), strict=False):
-                    await _apply(write, each, use, own, its, told=admission.told, shown=each is start)
+                    await _apply(write, each, use, own, its, told=admission.told)
             return decision
 
     async def usage(self, start: SessionStart, per: Per) -> Usage:
@@ -117,10 +118,13 @@ class SqlSessions:
             return [session_of(row) for row in (await connection.execute(query)).mappings()]
 
     async def active_tokens(self, account: AccountId, stream: str | None) -> Sequence[TokenId]:
-        """Return the tokens that a stream, or any of the account's, is being published with: each once, by id."""
-        c = schema.session.c
-        query = select(c.token_id).where(
-            c.account_id == account, c.action == Action.PUBLISH, c.ended_at.is_(None), c.token_id > 0
+        """Return the publish tokens that a stream, or any of the account's, is being published with: each once, by id."""
+        c, t = schema.session.c, schema.token.c
+        query = (
+            select(c.token_id)
+            .join(schema.token, t.id == c.token_id)
+            .where(c.account_id == account, c.action == Action.PUBLISH, c.ended_at.is_(None), c.shown)
+            .where(t.kind == TokenKind.PUBLISH)
         )
         if stream is not None:
             query = query.where(c.stream == stream)
@@ -262,9 +266,8 @@ async def _apply(
     effects: Effects,
     *,
     told: bool,
-    shown: bool,
 ) -> None:
-    """Write down what an admission changes for a token: the one that was `shown`, or one that it was signed with."""
+    """Write down what an admission changes for a token: the one that was shown, or one that it was signed with."""
     connection, c = write.connection, schema.session.c
     if own is not None:
         same = update(schema.session).where(c.id == own.id)
@@ -278,7 +281,7 @@ async def _apply(
         await connection.execute(update(schema.session).where(c.id == session_id).values(end_at=at))
     if (effects.starts or effects.resumes) and told:
         begun = await connection.execute(insert(schema.session).values(session_row(start)).returning(c.id))
-        if shown and start.action is Action.PUBLISH:
+        if start.shown and start.action is Action.PUBLISH:
             session = OpenSession(id=begun.scalar_one(), start=start, seen_at=start.at)
             write.touches(ChangeKind.LIVE, start.account, start.stream.encode())
             await _tell_of_feeds(write, [session])
@@ -319,7 +322,7 @@ async def _end(write: Write, session: OpenSession, at: float) -> None:
         "last_at": at,
     }
     await write.connection.execute(update(u).where(u.c.token_id == session.start.token_id).values(counted))
-    if session.start.action is Action.PUBLISH:
+    if session.start.shown and session.start.action is Action.PUBLISH:
         write.touches(ChangeKind.LIVE, session.start.account, session.start.stream.encode())
         await _tell_of_feeds(write, [session], ended_at=at)
 

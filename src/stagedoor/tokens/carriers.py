@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 from stagedoor.model.access import Protocol
 from stagedoor.model.errors import InvalidInput
+from stagedoor.model.ids import MAX_STREAM_NAME
+from stagedoor.model.token import TokenTerms
 
 SHORT_LENGTH: Final = 43
 """An opaque token as unpadded base64url, in characters."""
@@ -52,6 +54,14 @@ _ROOM: Final[Mapping[Carrier, _Room]] = MappingProxyType(
 _CARRIED_BY: Final[Mapping[Protocol, Carrier]] = MappingProxyType(
     {Protocol.RTMP: Carrier.RTMP, Protocol.SRT: Carrier.SRT}
 )
+
+
+def longest_name(terms: TokenTerms) -> int:
+    """Return the length of the longest stream name that a token with these terms may be used for."""
+    # A pattern may match names of any length, and a group be given others later.
+    if terms.groups or any(pattern.is_regex for pattern in terms.streams):
+        return MAX_STREAM_NAME
+    return max((len(pattern.text) for pattern in terms.streams), default=0)
 
 
 def carriers(length: int, stream_name_length: int) -> tuple[Carrier, ...]:

@@ -1,11 +1,11 @@
 """The operations on tokens: `/api/publish_token`, `/api/subscribe_token`, their version 2 updates."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from stagedoor.edge.ids import number
 from stagedoor.edge.millicast import schemas
 from stagedoor.edge.millicast.tokens import change_of, shown_token, terms_of
 from stagedoor.edge.operation import Call, Operation
@@ -15,8 +15,6 @@ from stagedoor.model.token import TokenKind
 from stagedoor.service.ports import FilterBy, Page, SortBy
 from stagedoor.service.token_admin import TokenAdmin
 from stagedoor.service.unsure import Request
-
-_ID: Final = re.compile(r"[0-9]{1,40}")
 
 _CREATE: Final[Mapping[TokenKind, type[schemas.CreateToken]]] = {
     TokenKind.PUBLISH: schemas.CreatePublishToken,
@@ -221,10 +219,7 @@ def _token_id(kind: TokenKind, call: Call) -> TokenId:
 
     Raises: NotFound for what no id looks like: digits of other scripts, signs, separators.
     """
-    text = call.path["tokenId"]
-    if not _ID.fullmatch(text):
-        raise NotFound(f"No {kind} token with id: {text[:40]}", field="tokenId")
-    return TokenId(int(text))
+    return TokenId(number(call, "tokenId", f"{kind} token"))
 
 
 async def _disable(

@@ -10,12 +10,11 @@ from msgspec import UNSET, UnsetType
 from stagedoor.edge.millicast import schemas
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.grant import StreamPattern
-from stagedoor.model.ids import MAX_STREAM_NAME
 from stagedoor.model.instants import instant
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
 from stagedoor.service.terms import EffectiveSettings, effective_settings
 from stagedoor.service.token_admin import EVERY_STREAM, IssuedToken, new_stream_name
-from stagedoor.tokens.carriers import HEX_LENGTH, SHORT_LENGTH, carriers
+from stagedoor.tokens.carriers import HEX_LENGTH, SHORT_LENGTH, carriers, longest_name
 from stagedoor.tokens.rules import CLEARABLE, rules_of, seconds, shown_rules
 
 _T = TypeVar("_T")
@@ -113,7 +112,7 @@ def shown_token(issued: IssuedToken, *, version: int) -> schemas.Token:
         "effective_settings": _effective(effective_settings(record, issued.policy)),
         "allowed_countries": terms.allowed_countries,
         "denied_countries": terms.denied_countries,
-        "carriers": _carriers(terms.streams),
+        "carriers": _carriers(terms),
     }
     shown |= shown_rules(terms)
     if record.kind is TokenKind.PUBLISH:
@@ -122,11 +121,9 @@ def shown_token(issued: IssuedToken, *, version: int) -> schemas.Token:
     return schemas.SubscribeToken(**shown, tracking=tracking)
 
 
-def _carriers(streams: tuple[StreamPattern, ...]) -> schemas.TokenCarriers:
+def _carriers(terms: TokenTerms) -> schemas.TokenCarriers:
     """Return what has room for a token beside the longest name of its streams."""
-    # A pattern may match names of any length.
-    lengths = [MAX_STREAM_NAME if pattern.is_regex else len(pattern.text) for pattern in streams]
-    longest = max(lengths, default=0)
+    longest = longest_name(terms)
     return schemas.TokenCarriers(
         **{
             form: schemas.Carried(length, carriers(length, longest))

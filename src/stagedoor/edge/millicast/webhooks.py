@@ -3,21 +3,20 @@
 In an update what is absent or null stays as it is, but for `filter`, where null clears.
 """
 
-import re
 from functools import partial
 from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace as replaced
 
+from stagedoor.edge.ids import number
 from stagedoor.edge.operation import Call, Operation
-from stagedoor.model.errors import InvalidInput, NotFound
+from stagedoor.model.errors import InvalidInput
 from stagedoor.model.instants import instant
 from stagedoor.model.webhook import MAX_FILTER, MAX_URL, OWN_EVENTS, WebhookId, WebhookKind, WebhookTerms
 from stagedoor.service.webhook_ports import WebhookPage
 from stagedoor.service.webhooks import OpenWebhook, Webhooks
 
-_ID: Final = re.compile(r"[0-9]{1,40}")
 _PATH: Final = "/api/webhooks"
 _ONE: Final = f"{_PATH}/{{webhookId}}"
 
@@ -237,10 +236,7 @@ def webhook_id(call: Call) -> WebhookId:
 
     Raises: NotFound for what no id looks like.
     """
-    text = call.path["webhookId"]
-    if not _ID.fullmatch(text):
-        raise NotFound(f"No webhook with id: {text[:40]}", field="webhookId")
-    return WebhookId(int(text))
+    return WebhookId(number(call, "webhookId", "webhook"))
 
 
 def _kinds(body: _Hooks, now: frozenset[WebhookKind]) -> frozenset[WebhookKind]:

@@ -1,18 +1,16 @@
 """The operations on API secrets."""
 
-import re
 from functools import partial
 from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from stagedoor.edge.ids import number
 from stagedoor.edge.operation import Call, Operation
 from stagedoor.model.api_secret import ApiSecret
-from stagedoor.model.errors import NotFound
 from stagedoor.model.instants import instant
 from stagedoor.service.api_secrets import MAX_LABEL, ApiSecrets, IssuedApiSecret
 
-_ID: Final = re.compile(r"[0-9]{1,18}")
 _PATH: Final = "/v1/api-secrets"
 
 
@@ -43,10 +41,10 @@ def api_secret_operations(secrets: ApiSecrets) -> tuple[Operation, ...]:
         return _issued(await secrets.issue(call.account, asked.label))
 
     async def refresh(call: Call) -> ShownApiSecret:
-        return _issued(await secrets.refresh(call.account, _id(call)))
+        return _issued(await secrets.refresh(call.account, number(call, "apiSecretId", "API secret")))
 
     async def delete(call: Call) -> bool:
-        await secrets.remove(call.account, _id(call))
+        await secrets.remove(call.account, number(call, "apiSecretId", "API secret"))
         return True
 
     operation = partial(Operation, tag="API secrets")
@@ -97,13 +95,6 @@ def api_secret_operations(secrets: ApiSecrets) -> tuple[Operation, ...]:
             text="With the last one the API is closed to the account; `stagedoor secret add` opens it again.",
         ),
     )
-
-
-def _id(call: Call) -> int:
-    text = call.path["apiSecretId"]
-    if not _ID.fullmatch(text):
-        raise NotFound("there is no such API secret", field="apiSecretId")
-    return int(text)
 
 
 def _issued(issued: IssuedApiSecret) -> ShownApiSecret:

@@ -1,19 +1,17 @@
 """The operations on applications."""
 
-import re
 from functools import partial
 from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from stagedoor.edge.ids import number
 from stagedoor.edge.operation import Call, Operation
 from stagedoor.model.application import Application
-from stagedoor.model.errors import NotFound
 from stagedoor.model.instants import instant
 from stagedoor.model.scope import EVERYTHING, parse_scopes
 from stagedoor.service.applications import MAX_LABEL, MAX_SECRETS, Applications, IssuedApplication
 
-_ID: Final = re.compile(r"[0-9]{1,18}")
 _PATH: Final = "/v1/applications"
 _ONE: Final = f"{_PATH}/{{applicationId}}"
 
@@ -74,27 +72,27 @@ def application_operations(applications: Applications) -> tuple[Operation, ...]:
         return _issued(await applications.create(call.caller, asked.label, scopes))
 
     async def read(call: Call) -> ShownApplication:
-        return _shown(await applications.application(call.account, _id(call, "applicationId")))
+        return _shown(await applications.application(call.account, _id(call)))
 
     async def update(call: Call) -> ShownApplication:
         asked: ChangeApplication = call.body
         label = None if asked.label is UNSET else asked.label
         scopes = None if asked.scopes is UNSET else parse_scopes(asked.scopes, field="scopes")
-        return _shown(await applications.change(call.caller, _id(call, "applicationId"), label, scopes))
+        return _shown(await applications.change(call.caller, _id(call), label, scopes))
 
     async def delete(call: Call) -> bool:
-        await applications.remove(call.account, _id(call, "applicationId"))
+        await applications.remove(call.account, _id(call))
         return True
 
     async def add_secret(call: Call) -> ShownApplication:
-        return _issued(await applications.add_secret(call.caller, _id(call, "applicationId")))
+        return _issued(await applications.add_secret(call.caller, _id(call)))
 
     async def delete_secret(call: Call) -> bool:
-        await applications.remove_secret(call.account, _id(call, "applicationId"), _id(call, "secretId"))
+        await applications.remove_secret(call.account, _id(call), number(call, "secretId", "secret"))
         return True
 
     async def revoke(call: Call) -> RevokedTokens:
-        return RevokedTokens(await applications.revoke_tokens(call.account, _id(call, "applicationId")))
+        return RevokedTokens(await applications.revoke_tokens(call.account, _id(call)))
 
     operation = partial(Operation, tag="Applications", answer=ShownApplication)
     one = partial(operation, path=_ONE)
@@ -187,11 +185,8 @@ def application_operations(applications: Applications) -> tuple[Operation, ...]:
     )
 
 
-def _id(call: Call, name: str) -> int:
-    text = call.path[name]
-    if not _ID.fullmatch(text):
-        raise NotFound(f"there is no such {name.removesuffix('Id')}", field=name)
-    return int(text)
+def _id(call: Call) -> int:
+    return number(call, "applicationId", "application")
 
 
 def _issued(issued: IssuedApplication) -> ShownApplication:

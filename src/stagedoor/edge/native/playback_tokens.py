@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field, to_builtins
 
-from stagedoor.edge.native.ids import token_id
+from stagedoor.edge.ids import token_id
 from stagedoor.edge.operation import Call, Operation
 from stagedoor.model.decision import Reason
 from stagedoor.model.errors import InvalidInput, NotFound
@@ -17,7 +17,7 @@ from stagedoor.model.token import TokenRecord, TokenTerms
 from stagedoor.service.playback import PlaybackTokens, two_weeks_from
 from stagedoor.service.ports import Clock, Page, SortBy
 from stagedoor.service.token_admin import EVERY_STREAM
-from stagedoor.tokens.carriers import Carrier, carriers
+from stagedoor.tokens.carriers import Carrier, carriers, longest_name
 from stagedoor.tokens.rules import Instant, Rules, ShownRules, rules_of, seconds, shown_rules
 
 _PATH: Final = "/v1/playback-tokens"
@@ -107,8 +107,7 @@ def playback_token_operations(playback: PlaybackTokens, clock: Clock) -> tuple[O
         issued = await playback.issue(call.account, terms, _claims(asked, terms), _FORMS[asked.form])
         shown, text = _shown(issued.record), issued.secret.reveal()
         shown.token, shown.length = text, len(text)
-        longest = max((len(pattern.text) for pattern in terms.streams), default=0)
-        shown.carriers = list(carriers(len(text), longest))
+        shown.carriers = list(carriers(len(text), longest_name(terms)))
         return shown
 
     async def list_(call: Call) -> list[ShownPlaybackToken]:

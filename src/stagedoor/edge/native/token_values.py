@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from stagedoor.edge.native.ids import token_id
+from stagedoor.edge.ids import token_id
 from stagedoor.edge.operation import Call, Operation
 from stagedoor.model.errors import InvalidInput
 from stagedoor.model.ids import AccountId, TokenId

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from stagedoor.edge.native.ids import token_id
+from stagedoor.edge.ids import token_id
 from stagedoor.edge.native.token_values import child_operations
 from stagedoor.edge.operation import Call, Operation
 from stagedoor.model.access import Action
@@ -144,6 +144,7 @@ def trusted_key_operations(
             body=NewTrustedKey,
             answer=ShownTrustedKey,
             example=example,
+            refusals=(400, 409),
         ),
         operation(
             method="GET",

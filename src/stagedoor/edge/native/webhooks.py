@@ -1,20 +1,18 @@
 """The operations on what is on its way to webhooks: see it, and send it again."""
 
-import re
 from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from stagedoor.edge.ids import number
 from stagedoor.edge.operation import Call, Operation
-from stagedoor.model.errors import NotFound
 from stagedoor.model.instants import instant
 from stagedoor.model.webhook import Delivery, DeliveryId, DeliveryState, WebhookId
 from stagedoor.service.webhook_ports import DeliveryPage
 from stagedoor.service.webhooks import Webhooks
 
-_ID: Final = re.compile(r"[0-9]{1,18}")
 _JSON: Final = "application/json"
 
 
@@ -75,10 +73,8 @@ def delivery_operations(webhooks: Webhooks) -> tuple[Operation, ...]:
         return listed
 
     async def replay(call: Call) -> ShownDelivery:
-        text = call.path["deliveryId"]
-        if not _ID.fullmatch(text):
-            raise NotFound(f"No delivery with id: {text[:40]}", field="deliveryId")
-        return _shown(await webhooks.replay(call.account, DeliveryId(int(text))))
+        delivery = DeliveryId(number(call, "deliveryId", "delivery"))
+        return _shown(await webhooks.replay(call.account, delivery))
 
     async def replay_dead(call: Call) -> Replayed:
         return Replayed(replayed=await webhooks.replay_dead(call.account, _webhook_id(call)))
@@ -122,10 +118,7 @@ def delivery_operations(webhooks: Webhooks) -> tuple[Operation, ...]:
 
 
 def _webhook_id(call: Call) -> WebhookId:
-    text = call.path["webhookId"]
-    if not _ID.fullmatch(text):
-        raise NotFound(f"No webhook with id: {text[:40]}", field="webhookId")
-    return WebhookId(int(text))
+    return WebhookId(number(call, "webhookId", "webhook"))
 
 
 def _shown(delivery: Delivery) -> ShownDelivery:

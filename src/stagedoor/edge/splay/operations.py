@@ -17,7 +17,7 @@ from stagedoor.model.token import TokenRecord, TokenTerms
 from stagedoor.service.playback import CheckedPlayback, PlaybackTokens, two_weeks_from
 from stagedoor.service.ports import Clock
 from stagedoor.service.token_admin import EVERY_STREAM
-from stagedoor.tokens.carriers import Carrier, carriers
+from stagedoor.tokens.carriers import Carrier, carriers, longest_name
 
 PATH: Final = "/api/v1/splay"
 
@@ -95,13 +95,12 @@ def splay_operations(playback: PlaybackTokens, clock: Clock) -> tuple[Operation,
         terms = two_weeks_from(clock(), _terms(asked))
         issued = await playback.issue(call.account, terms, _claims(asked, terms), Algorithm.RS256)
         text = issued.secret.reveal()
-        longest = max((len(name) for name in asked.streams or ()), default=0)
         return MadePlayback(
             token=text,
             token_id=issued.record.id,
             expires_on=instant(terms.expires_at or 0),
             length=len(text),
-            carriers=list(carriers(len(text), longest)),
+            carriers=list(carriers(len(text), longest_name(terms))),
             security=Security(text),
         )
 

@@ -18,6 +18,7 @@ def upgrade() -> None:
     op.add_column("token", sa.Column("parent_id", sa.BigInteger))
     op.add_column("token", sa.Column("key_id", sa.BigInteger))
     op.create_index("ix_token_of_parent", "token", ["parent_id"])
+    op.add_column("session", sa.Column("shown", sa.Boolean, nullable=False, server_default=sa.true()))
     _tokens()
     _keys()
 
