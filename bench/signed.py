@@ -11,8 +11,9 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
+from stagedoor.service.child_ports import Parentage
 from stagedoor.service.children import Children
-from stagedoor.service.ports import Facts, Parentage, TokenFacts
+from stagedoor.service.ports import Facts, TokenFacts
 from stagedoor.sign import sign_child
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.sealed import sealed_at

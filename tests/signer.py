@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from stagedoor.model.key import Algorithm
 from stagedoor.model.secret import Secret
-from stagedoor.service.ports import Signed
+from stagedoor.service.key_ports import Signed
 
 
 class Es256Signer:

@@ -11,7 +11,8 @@ from stagedoor.model.application import ApiToken, ApiTokenKind, Application
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId
 from stagedoor.model.key import Algorithm, KeyState
-from stagedoor.service.ports import Change, ChangeKind, NewSigningKey
+from stagedoor.service.key_ports import NewSigningKey
+from stagedoor.service.ports import Change, ChangeKind
 from stagedoor.store.sql import SqlStore
 from tests.contract.test_store import ALICE, AT, BOB, SQL_BACKENDS, Bench, close, place_of, populated
 

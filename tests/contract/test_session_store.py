@@ -30,7 +30,8 @@ from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
 from stagedoor.model.usage import UNUSED, Effects, Usage
 from stagedoor.policy import admit
 from stagedoor.service.authorize import counted_per
-from stagedoor.service.ports import Admission, ChangeKind, Shadowed, TokenChange
+from stagedoor.service.ports import ChangeKind, TokenChange
+from stagedoor.service.session_ports import Admission, Shadowed
 from stagedoor.tokens.verify import verified
 from tests.contract.test_store import (
     ALICE,

@@ -10,7 +10,8 @@ from stagedoor.config import Settings
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId
 from stagedoor.model.key import Algorithm, KeyState, SigningKey
-from stagedoor.service.ports import Change, ChangeKind, NewSigningKey, SigningKeyStore
+from stagedoor.service.key_ports import NewSigningKey, SigningKeyStore
+from stagedoor.service.ports import Change, ChangeKind
 from tests.contract.test_store import AT, SQL_BACKENDS, Bench, place_of, populated
 
 STANDBY, IN_USE, PREVIOUSLY_USED, REVOKED = KeyState

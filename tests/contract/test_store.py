@@ -39,7 +39,6 @@ from stagedoor.model.token import PublishOptions, TokenKind, TokenRecord, TokenS
 from stagedoor.model.usage import Effects, Usage
 from stagedoor.service.ports import (
     AccountStore,
-    Admission,
     ChangeKind,
     EngineStore,
     Facts,
@@ -48,12 +47,11 @@ from stagedoor.service.ports import (
     NewAccount,
     NewToken,
     Page,
-    SessionStore,
-    Shadowed,
     SortBy,
     TokenChange,
     TokenStore,
 )
+from stagedoor.service.session_ports import Admission, SessionStore, Shadowed
 from stagedoor.store import schema
 from stagedoor.store.memory import MemoryStore
 from stagedoor.store.migrate import migrate_sqlite, sqlite_version

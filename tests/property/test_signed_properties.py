@@ -18,8 +18,9 @@ from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms, VerifiedToken
 from stagedoor.model.usage import Session, Usage
 from stagedoor.policy import decide, ends
+from stagedoor.service.child_ports import Asked, Parentage
 from stagedoor.service.children import Children
-from stagedoor.service.ports import Asked, Facts, Parentage
+from stagedoor.service.ports import Facts
 from stagedoor.sign import RESTRICTIONS, sign_child
 from stagedoor.tokens import signed
 from stagedoor.tokens.keyring import Keyring

@@ -17,7 +17,8 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.session import SessionStart
 from stagedoor.model.token import PublishOptions, TokenKind, TokenRecord, TokenState, TokenTerms
-from stagedoor.service.ports import Asked, Change, ChangeKind, Facts, NewAccount, NewToken, TokenChange, TokenFacts
+from stagedoor.service.child_ports import Asked
+from stagedoor.service.ports import Change, ChangeKind, Facts, NewAccount, NewToken, TokenChange, TokenFacts
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.store.memory import MemoryStore
 

@@ -18,8 +18,10 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.ids import AccountId, EngineId, StreamId
 from stagedoor.model.token import PublishOptions, TokenKind, TokenTerms
 from stagedoor.service.authorize import _MOST_READS, Attempt, Authorizer, Notice
+from stagedoor.service.child_ports import Asked
 from stagedoor.service.children import Children
-from stagedoor.service.ports import AccessEvent, Admission, Asked, Change, Facts, NewAccount
+from stagedoor.service.ports import AccessEvent, Change, Facts, NewAccount
+from stagedoor.service.session_ports import Admission
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import publishers_of, token_facts
 from stagedoor.service.token_admin import IssuedToken, TokenAdmin

@@ -14,7 +14,7 @@ from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.session import OpenSession, SessionStart
 from stagedoor.model.usage import UNUSED, Usage
 from stagedoor.service import sessions as module
-from stagedoor.service.ports import Admission, Shadowed
+from stagedoor.service.session_ports import Admission, Shadowed
 from stagedoor.service.sessions import Sessions
 
 NOW = 1_000.0

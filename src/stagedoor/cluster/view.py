@@ -17,7 +17,8 @@ from stagedoor.model.account import OPEN, AccountPolicy
 from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId
-from stagedoor.service.ports import Asked, Change, ChangeKind, Facts, FactSource, Publishers, TokenFacts
+from stagedoor.service.child_ports import Asked
+from stagedoor.service.ports import Change, ChangeKind, Facts, FactSource, Publishers, TokenFacts
 
 _MOST_ROUNDS = 5
 

@@ -33,12 +33,13 @@ from stagedoor.service.api_secrets import ApiSecrets
 from stagedoor.service.api_tokens import ApiTokens
 from stagedoor.service.applications import Applications
 from stagedoor.service.callers import Callers
+from stagedoor.service.child_ports import ChildStore
 from stagedoor.service.children import Children
 from stagedoor.service.clusters import Clusters
 from stagedoor.service.groups import Groups
 from stagedoor.service.mint import Minter
 from stagedoor.service.playback import PlaybackTokens
-from stagedoor.service.ports import ChildStore, Clock
+from stagedoor.service.ports import Clock
 from stagedoor.service.signing_keys import SigningKeys
 from stagedoor.service.streams import Streams
 from stagedoor.service.thumbnails import Thumbnailer

@@ -29,8 +29,9 @@ from stagedoor.model.errors import (
 from stagedoor.model.key import Algorithm
 from stagedoor.model.scope import Scopes, both, covers_all, parse_scopes, write_scopes
 from stagedoor.model.secret import Secret
+from stagedoor.service.key_ports import Signer
 from stagedoor.service.oauth_ports import ApiTokenStore, ApplicationStore
-from stagedoor.service.ports import Clock, Signer
+from stagedoor.service.ports import Clock
 from stagedoor.service.slowdown import Slowdown
 from stagedoor.tokens.keyring import Keyring, base64url
 

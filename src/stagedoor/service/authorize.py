@@ -19,16 +19,8 @@ from stagedoor.model.usage import Effects, Session, Usage
 from stagedoor.policy import admit, decide, decide_internal, ends
 from stagedoor.service.children import Children
 from stagedoor.service.engines import control_secret
-from stagedoor.service.ports import (
-    AccessEvent,
-    AccessLog,
-    Admission,
-    Clock,
-    CountryLookup,
-    Publishers,
-    TokenFacts,
-    View,
-)
+from stagedoor.service.ports import AccessEvent, AccessLog, Clock, CountryLookup, Publishers, TokenFacts, View
+from stagedoor.service.session_ports import Admission
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import NO_PUBLISHERS, standing
 from stagedoor.service.viewers import HlsViewers

@@ -16,7 +16,8 @@ from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms
 from stagedoor.model.usage import UNUSED, Usage
-from stagedoor.service.ports import Asked, ChildStore, Clock, Facts, FactSource, Former, NewChild, Parentage, TokenFacts
+from stagedoor.service.child_ports import Asked, ChildStore, Former, NewChild, Parentage
+from stagedoor.service.ports import Clock, Facts, FactSource, TokenFacts
 from stagedoor.service.terms import check_terms
 from stagedoor.tokens.keyring import Keyring, base64url
 from stagedoor.tokens.public_keys import verify_with

@@ -13,7 +13,8 @@ from stagedoor.model.usage import Usage
 from stagedoor.policy import Finding, explain, internally
 from stagedoor.service.authorize import Attempt, counted_per, session_start
 from stagedoor.service.children import Children
-from stagedoor.service.ports import CountryLookup, FactSource, SessionStore, TokenFacts
+from stagedoor.service.ports import CountryLookup, FactSource, TokenFacts
+from stagedoor.service.session_ports import SessionStore
 from stagedoor.service.standing import publishers_of, standing, token_facts
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.shown import shown_digest

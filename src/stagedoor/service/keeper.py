@@ -21,7 +21,8 @@ from stagedoor.policy import ends
 from stagedoor.service.authorize import counted_per
 from stagedoor.service.children import Children
 from stagedoor.service.controls import Controls
-from stagedoor.service.ports import Clock, SessionStore, TokenFacts, TokenStore, View
+from stagedoor.service.ports import Clock, TokenFacts, TokenStore, View
+from stagedoor.service.session_ports import SessionStore
 from stagedoor.tokens.verify import verified
 
 _log = logging.getLogger(__name__)

@@ -44,7 +44,8 @@ from stagedoor.model.verifier import Verifier, VerifierKind
 from stagedoor.policy import decide
 from stagedoor.service.authorize import Attempt
 from stagedoor.service.explain import Explainer
-from stagedoor.service.ports import Clock, Signer
+from stagedoor.service.key_ports import Signer
+from stagedoor.service.ports import Clock
 from stagedoor.service.token_admin import TokenAdmin
 from stagedoor.service.verifiers import SPEAKS, Verifiers
 from stagedoor.tokens.carriers import Carrier, carriers, check_fits

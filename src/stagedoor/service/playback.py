@@ -17,7 +17,8 @@ from stagedoor.model.key import Algorithm
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms
 from stagedoor.service.groups import Groups
-from stagedoor.service.ports import Clock, NewToken, Page, PolicyReader, Signer, TokenStore
+from stagedoor.service.key_ports import Signer
+from stagedoor.service.ports import Clock, NewToken, Page, PolicyReader, TokenStore
 from stagedoor.service.terms import check_lifetime, check_terms, latest_expiry
 from stagedoor.tokens.carriers import check_fits, longest_name
 from stagedoor.tokens.keyring import Keyring

@@ -4,29 +4,29 @@ Every write of a port is one transaction that also numbers it (the revision) and
 It returns when no worker of this system answers by the old state any more.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
-from stagedoor.model.access import Access, Action
+from stagedoor.model.access import Access
 from stagedoor.model.account import AccountPolicy
 from stagedoor.model.addresses import Network
 from stagedoor.model.api_secret import ApiSecret
-from stagedoor.model.caveats import Caveat, Per
+from stagedoor.model.caveats import Caveat
 from stagedoor.model.cluster import Cluster, Place
-from stagedoor.model.decision import Decision, Reason
+from stagedoor.model.decision import Decision
 from stagedoor.model.engine import Engine
 from stagedoor.model.ids import AccountId, EngineId, TokenId
-from stagedoor.model.key import Algorithm, KeyState, SigningKey
-from stagedoor.model.secret import Secret
-from stagedoor.model.session import Broadcast, OpenSession, SessionStart
+from stagedoor.model.session import Broadcast, OpenSession
 from stagedoor.model.token import TokenKind, TokenRecord, TokenState, TokenTerms, VerifiedToken
-from stagedoor.model.usage import UNUSED, Effects, Usage
+from stagedoor.model.usage import UNUSED, Usage
+from stagedoor.service.child_ports import Asked, Former, Parentage
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""
+
 
 Announce = Callable[[int], Awaitable[None]]
 """Make a committed revision known to every worker; returns when none answers by an older one."""
@@ -57,94 +57,6 @@ class Change(NamedTuple):
     kind: ChangeKind
     account: AccountId
     key: bytes = b""
-
-
-class Signed(NamedTuple):
-    """A token that we signed, and the key that we did it with."""
-
-    text: Secret
-    key_id: int
-    kid: str
-
-
-class Signer(Protocol):
-    """Our keys, as far as they sign."""
-
-    async def sign(self, claims: Mapping[str, object], *, algorithm: Algorithm, typ: str = "JWT") -> Signed:
-        """Sign claims as a JWT (RFC 7519) with the key that is in use for an algorithm; its header has `alg`, `kid`, `typ`.
-
-        Raises: Unavailable.
-        """
-
-
-class Former(NamedTuple):
-    """A value that a token had before it was rotated: good until `until` (seconds since the epoch)."""
-
-    digest: bytes
-    sealed: bytes
-    until: int
-
-
-class Parentage(NamedTuple):
-    """What is known of the token, or the key, that others were signed with, and of those that were asked about.
-
-    `record` is None when there is none. `kept`: the ids under which they are counted, by digest, and the networks that they are
-    bound to, by id; `bound` are the parent's own. `revoked`: since when some are refused, by what they are named by
-    (`ChildName`). `former`: values that the parent had before.
-    """
-
-    record: TokenRecord | None
-    bound: Mapping[Network, float] = MappingProxyType({})
-    kept: Mapping[bytes, tuple[TokenId, Mapping[Network, float]]] = MappingProxyType({})
-    revoked: Mapping[str, int] = MappingProxyType({})
-    former: tuple[Former, ...] = ()
-
-
-MOST_FORMER: Final = 10
-"""So many of the values that a parent had before are tried, those that are good the longest: a made-up token costs no more."""
-
-
-class Asked(NamedTuple):
-    """A signed token that was shown, as far as the store has to know: what it names, unverified.
-
-    `parent`: the id of the token, or the digest of the key, that it says it is signed with; None where it cannot be read.
-    `digests` find those of its levels that are counted, `names` those that are revoked. `unverified` is for who verifies it.
-    """
-
-    parent: TokenId | bytes | None
-    digests: tuple[bytes, ...]
-    names: tuple[str, ...]
-    unverified: object
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSigningKey:
-    """A key about to be kept, its private half sealed. `added_on`: seconds since the epoch."""
-
-    kid: str
-    algorithm: Algorithm
-    public_jwk: str
-    sealed: bytes
-    added_on: int
-
-
-class SigningKeyStore(Protocol):
-    """The keys that we sign with. At most one of an algorithm is in use."""
-
-    async def keys(self) -> Sequence[SigningKey]:
-        """Return all keys, oldest first."""
-
-    async def add(self, new: NewSigningKey, state: KeyState, unless: Callable[[SigningKey], bool]) -> SigningKey:
-        """Keep a new key; with one of its algorithm there that `unless` holds of, return the newest such one instead.
-
-        One that is put in use takes the place of the one that was.
-        """
-
-    async def change(self, kid: str, state: KeyState, at: int) -> SigningKey:
-        """Bring a key into a state, `at` seconds since the epoch; one put in use takes the place of the one that was.
-
-        Raises: NotFound; Conflict where `model.key.may_become` says no.
-        """
 
 
 class Facts(NamedTuple):
@@ -242,43 +154,6 @@ class NewToken:
     added_on: int
     key_id: int = 0
     idempotency: Idempotency | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewChild:
-    """A token that others signed, about to be counted under an id of its own."""
-
-    account: AccountId
-    parent: TokenId
-    terms: TokenTerms
-    digest: bytes
-    seal: Callable[[TokenId], bytes]
-    added_on: int
-
-
-class ChildStore(Protocol):
-    """Tokens that others signed with one of ours, or with a key that an account trusts."""
-
-    async def keep_children(self, children: Sequence[NewChild]) -> None:
-        """Give tokens ids of their own, under which they are counted. One that has one keeps it."""
-
-    async def revoke_child(self, account: AccountId, parent: TokenId, child: str, at: int) -> None:
-        """Refuse from now on what has that name (`child_names` of tokens/signed.py), whatever it was signed with.
-
-        Raises: NotFound when the account has no such parent.
-        """
-
-    async def revoked_children(self, account: AccountId, parent: TokenId) -> Mapping[str, int]:
-        """Return what is refused, and since when.
-
-        Raises: NotFound.
-        """
-
-    async def forget_children(self, before: int, most: int) -> int:
-        """Delete what is kept of up to `most` that were over before an instant, or their parent was revoked; return how many.
-
-        One that has a session open is left.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -512,77 +387,6 @@ class ClusterStore(Protocol):
 
         Raises: NotFound; Conflict while engines are in it, or it is the default of an account.
         """
-
-
-class Admission(NamedTuple):
-    """An access whose admission has to be written down: what is asked, how its sessions count, and how it is judged.
-
-    `judge` is called inside the transaction with the usage so far; it returns the decision and what to write down.
-    `binds`: it may bind the token to a network, which everyone has to be told of.
-    `told`: we will learn when the session ends; otherwise its start is counted, and no session is kept. `running`: the engine
-    says that the session runs, so it is not gone however long nothing was heard of it. `above`: the same session as it counts
-    for the tokens that this one was signed with, in their order.
-    """
-
-    start: SessionStart
-    per: Per
-    binds: bool
-    told: bool
-    running: bool
-    judge: Callable[[Usage], tuple[Decision, Effects]]
-    above: tuple[tuple[SessionStart, Per], ...] = ()
-
-
-class Shadowed(NamedTuple):
-    """What shadow mode let through: for whom, with which token (0: with none), and what for it would have been refused."""
-
-    account: AccountId
-    token_id: TokenId
-    reason: Reason
-
-
-class SessionStore(Protocol):
-    """Sessions and what tokens were used for. Each admission is one transaction: two of them see each other's effects."""
-
-    async def admit(self, admission: Admission) -> Decision:
-        """Judge an admission by what is known now, and write down what it changes.
-
-        A session that goes on is not begun again; that it was asked about is a sign of life. Sessions of the token that were
-        silent for too long are ended first.
-        """
-
-    async def usage(self, start: SessionStart, per: Per) -> Usage:
-        """Return the usage that `start` would be judged by; nothing is changed."""
-
-    async def begin_sessions(self, starts: Sequence[SessionStart]) -> None:
-        """Keep sessions that were admitted from memory. One that is known to have ended since is not begun."""
-
-    async def end_session(self, engine: EngineId, session: str, at: float, action: Action | None = None) -> None:
-        """End what is open of an engine's session, and count it. One that began nothing yet and was to publish is kept in mind."""
-
-    async def open_sessions(self, engine: EngineId) -> Sequence[OpenSession]:
-        """Return what is open on an engine."""
-
-    async def active_tokens(self, account: AccountId, stream: str | None) -> Sequence[TokenId]:
-        """Return the tokens that a stream, or any of the account's, is being published with: each once, by id."""
-
-    async def saw_sessions(self, engine: EngineId, seen: Mapping[str, int], at: float) -> None:
-        """Note signs of life of an engine's sessions, with the bytes they carried so far (0: not told)."""
-
-    async def end_silent(self, engines: Collection[EngineId], now: float) -> None:
-        """End the sessions on these engines of which nothing was heard for too long, when they were last heard of."""
-
-    async def forget_sessions(self, before: float) -> None:
-        """Delete what is kept of sessions that ended before an instant."""
-
-    async def count_former(self, counts: Mapping[bytes, int], at: float) -> None:
-        """Add to the counts of how often values were used, by digest, that their tokens had before."""
-
-    async def count_shadowed(self, counts: Mapping[Shadowed, int], at: float) -> None:
-        """Add to the counts of what shadow mode let through."""
-
-    async def shadowed(self, account: AccountId, token_id: TokenId | None) -> Mapping[Reason, int]:
-        """Return what shadow mode let through, of a token or of the whole account."""
 
 
 class EngineControl(Protocol):

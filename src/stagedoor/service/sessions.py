@@ -17,7 +17,8 @@ from stagedoor.model.decision import Reason
 from stagedoor.model.errors import Unavailable
 from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.session import SessionStart, session_id
-from stagedoor.service.ports import Clock, SessionStore, Shadowed
+from stagedoor.service.ports import Clock
+from stagedoor.service.session_ports import SessionStore, Shadowed
 from stagedoor.service.viewers import CONFIRMED_SECONDS
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import msgspec
 
 from stagedoor.model.errors import InvalidInput, NotFound
 from stagedoor.model.key import Algorithm, KeyState, SigningKey
-from stagedoor.service.ports import Clock, NewSigningKey, Signed, SigningKeyStore
+from stagedoor.service.key_ports import NewSigningKey, Signed, SigningKeyStore
+from stagedoor.service.ports import Clock
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.signing import PrivateKey, load_key, new_key, sign
 

@@ -11,11 +11,11 @@ from stagedoor.model.errors import Conflict, InvalidInput, NotFound, Unavailable
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.secret import Secret
 from stagedoor.model.token import TokenKind, TokenRecord, TokenTerms
+from stagedoor.service.child_ports import Former
 from stagedoor.service.clusters import ClusterNames, check_cluster
 from stagedoor.service.ports import (
     Clock,
     FilterBy,
-    Former,
     FormerUse,
     Idempotency,
     NewToken,

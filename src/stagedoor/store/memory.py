@@ -10,15 +10,14 @@ from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId, EngineId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord, what_is
+from stagedoor.service.child_ports import Asked, Former
 from stagedoor.service.ports import (
     IDEMPOTENCY_SECONDS,
     Announce,
-    Asked,
     Change,
     ChangeKind,
     Facts,
     FilterBy,
-    Former,
     FormerUse,
     Idempotency,
     NewAccount,

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from stagedoor.model.errors import NotFound
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord
-from stagedoor.service.ports import MOST_FORMER, Asked, ChangeKind, Former, NewChild, Parentage
+from stagedoor.service.child_ports import MOST_FORMER, Asked, Former, NewChild, Parentage
+from stagedoor.service.ports import ChangeKind
 from stagedoor.store.memory_sessions import MemorySessions
 
 

@@ -18,7 +18,8 @@ from stagedoor.model.session import (
     without_silent,
 )
 from stagedoor.model.usage import Effects, Usage
-from stagedoor.service.ports import Admission, ChangeKind, Shadowed
+from stagedoor.service.ports import ChangeKind
+from stagedoor.service.session_ports import Admission, Shadowed
 
 
 class MemorySessions:

@@ -31,14 +31,8 @@ from stagedoor.model.engine import Engine
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId, EngineId
 from stagedoor.model.key import KeyState
-from stagedoor.service.ports import (
-    Announce,
-    Asked,
-    Change,
-    ChangeKind,
-    Facts,
-    NewAccount,
-)
+from stagedoor.service.child_ports import Asked
+from stagedoor.service.ports import Announce, Change, ChangeKind, Facts, NewAccount
 from stagedoor.store import schema
 from stagedoor.store.codec import (
     distinct,

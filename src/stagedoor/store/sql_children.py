@@ -11,7 +11,8 @@ from stagedoor.model.addresses import Network
 from stagedoor.model.errors import NotFound
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.token import TokenKind, TokenRecord
-from stagedoor.service.ports import MOST_FORMER, Asked, ChangeKind, Former, NewChild, Parentage
+from stagedoor.service.child_ports import MOST_FORMER, Asked, Former, NewChild, Parentage
+from stagedoor.service.ports import ChangeKind
 from stagedoor.store import schema
 from stagedoor.store.codec import record_of, token_row
 from stagedoor.store.sql_sessions import read_bound

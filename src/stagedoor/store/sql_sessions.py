@@ -30,7 +30,8 @@ from stagedoor.model.session import (
 )
 from stagedoor.model.token import TokenKind
 from stagedoor.model.usage import Effects, Usage
-from stagedoor.service.ports import Admission, ChangeKind, Shadowed
+from stagedoor.service.ports import ChangeKind
+from stagedoor.service.session_ports import Admission, Shadowed
 from stagedoor.store import schema
 from stagedoor.store.codec import record_of, session_of, session_row, use_of, write_instants
 from stagedoor.store.transactions import Database, Write, with_webhooks

@@ -7,7 +7,8 @@ from sqlalchemy import RowMapping, insert, select, update
 from stagedoor.model.errors import Conflict, NotFound
 from stagedoor.model.ids import AccountId
 from stagedoor.model.key import Algorithm, KeyState, SigningKey, may_become
-from stagedoor.service.ports import ChangeKind, NewSigningKey
+from stagedoor.service.key_ports import NewSigningKey
+from stagedoor.service.ports import ChangeKind
 from stagedoor.store import schema
 from stagedoor.store.transactions import Database, Write
 

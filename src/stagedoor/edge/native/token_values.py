@@ -12,8 +12,9 @@ from stagedoor.model.errors import InvalidInput
 from stagedoor.model.ids import AccountId, TokenId
 from stagedoor.model.instants import instant
 from stagedoor.model.token import TokenKind
+from stagedoor.service.child_ports import ChildStore
 from stagedoor.service.children import ALL, Children, fingerprint_name, jti_name
-from stagedoor.service.ports import ChildStore, Clock, FormerUse
+from stagedoor.service.ports import Clock, FormerUse
 from stagedoor.service.token_admin import MOST_OVERLAP_SECONDS, TokenAdmin
 
 _KINDS: Final = (TokenKind.PUBLISH, TokenKind.SUBSCRIBE)

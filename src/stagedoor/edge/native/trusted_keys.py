@@ -14,8 +14,9 @@ from stagedoor.model.grant import StreamPattern
 from stagedoor.model.instants import instant
 from stagedoor.model.key import Algorithm
 from stagedoor.model.token import TokenTerms
+from stagedoor.service.child_ports import ChildStore
 from stagedoor.service.children import Children
-from stagedoor.service.ports import ChildStore, Clock
+from stagedoor.service.ports import Clock
 from stagedoor.service.trusted_keys import TrustedKey, TrustedKeys
 from stagedoor.tokens.public_keys import MAX_KEY
 from stagedoor.tokens.rules import Rules, ShownRules, rules_of, shown_rules
