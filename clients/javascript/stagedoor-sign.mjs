@@ -14,6 +14,14 @@ const LATEST = 253402300799;
 const LARGEST = Number.MAX_SAFE_INTEGER;
 const DAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
 const PROTOCOLS = ['webrtc', 'rtmp', 'rtsp', 'srt', 'hls', 'moq', 'unknown'];
+/** How many characters there are, which of them stand around a token, and whether the stream's name is among them. */
+const ROOM = {
+  rtmp: [255, '?token=', true],
+  srt: [512, '#!::m=publish,r=,t=', true],
+  camera: [128, '?token=', true],
+  httpHeader: [8192, 'Bearer ', false],
+  url: [2048, '?token=', true],
+};
 const ORIGIN =
   /^(?:[a-z][a-z0-9+.-]{0,31}:\/\/)?(\*\.)?(\[[0-9a-f:.]{2,45}\]|[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*)(?::([1-9][0-9]{0,4}))?$/;
 const CLOCK = /^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$/;
@@ -72,7 +80,7 @@ export class SignError extends Error {
  * @param {string} parent the text of a subscribe token, or of a child made of one
  * @param {Child} child
  * @returns {Promise<string>}
- * @throws {SignError} for whatever the authority would refuse
+ * @throws {SignError} for whatever the authority would refuse, and for a protocol that has no room for the token
  */
 export async function signChild(parent, child) {
   if (!isObject(child)) throw new SignError('the second argument has the fields of the token');
@@ -93,7 +101,21 @@ export async function signChild(parent, child) {
   const bytes = new TextEncoder();
   const key = await crypto.subtle.importKey('raw', bytes.encode(parent), hash, false, ['sign']);
   const signature = await crypto.subtle.sign('HMAC', key, bytes.encode(signed));
-  return `${signed}.${encode(new Uint8Array(signature))}`;
+  const token = `${signed}.${encode(new Uint8Array(signature))}`;
+  checkFits(token, streaming);
+  return token;
+}
+
+/**
+ * Return what has room for a token beside the name of its stream.
+ *
+ * @param {string} token
+ * @param {string} streamName
+ * @returns {('rtmp'|'srt'|'camera'|'httpHeader'|'url')[]}
+ */
+export function carriers(token, streamName) {
+  const fits = ([limit, around, named]) => token.length + around.length + (named ? streamName.length : 0) <= limit;
+  return Object.keys(ROOM).filter((carrier) => fits(ROOM[carrier]));
 }
 
 /** @returns {Record<string, any> | null} the `streaming` of a parent that is a child itself; null for one that was issued */
@@ -150,6 +172,18 @@ function checkAbove(streaming, above) {
   }
   if (above.tracking && streaming.tracking?.trackingId !== above.tracking.trackingId) {
     throw new SignError('tracking is not that of the parent, which every child has to carry');
+  }
+}
+
+function checkFits(token, streaming) {
+  const fits = carriers(token, streaming.streamName);
+  for (const protocol of streaming.allowedProtocols ?? []) {
+    if (!fits.includes(Object.hasOwn(ROOM, protocol) ? protocol : 'url')) {
+      throw new SignError(
+        `the token has ${token.length} characters, for which ${protocol} has no room beside the stream's name: leave it out of` +
+          ' allowedProtocols, or let the authority make a token in its short form (43 characters)',
+      );
+    }
   }
 }
 

@@ -21,7 +21,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["RESTRICTIONS", "sign_child"]
+__all__ = ["RESTRICTIONS", "carriers", "sign_child"]
 
 _HASHES: Final = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
 _LATEST: Final = 253_402_300_799
@@ -36,6 +36,14 @@ _CLOCK: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _PROTOCOLS: Final = ("webrtc", "rtmp", "rtsp", "srt", "hls", "moq", "unknown")
+_ROOM: Final = {
+    "rtmp": (255, "?token=", True),
+    "srt": (512, "#!::m=publish,r=,t=", True),
+    "camera": (128, "?token=", True),
+    "httpHeader": (8192, "Bearer ", False),
+    "url": (2048, "?token=", True),
+}
+"""How many characters there are, which of them stand around a token, and whether the stream's name is among them."""
 
 _Check = Callable[[Any, str], Any]
 
@@ -60,7 +68,8 @@ def sign_child(
     made at random; empty, the token has none. `restrictions` are those of the Token API by their names there
     (`allowedOrigins`) or in Python's way (`allowed_origins`).
 
-    Raises: ValueError for whatever the authority would refuse; the text never holds the parent.
+    Raises: ValueError for whatever the authority would refuse, and for a protocol that has no room for the token; the text
+        never holds the parent.
     """
     if algorithm not in _HASHES:
         raise ValueError("algorithm is HS256, HS384 or HS512")
@@ -84,7 +93,19 @@ def sign_child(
         payload["jti"] = _text(jti, "jti", most=128)
     signed = f"{_encode(_json({'alg': algorithm, 'typ': 'JWT'}))}.{_encode(_json(payload))}"
     signature = hmac.new(parent.encode(), signed.encode(), _HASHES[algorithm]).digest()
-    return f"{signed}.{_encode(signature)}"
+    token = f"{signed}.{_encode(signature)}"
+    _check_fits(token, streaming)
+    return token
+
+
+def carriers(token: str, stream_name: str) -> tuple[str, ...]:
+    """Return what has room for a token beside the name of its stream: `rtmp`, `srt`, `camera`, `httpHeader`, `url`."""
+    beside = len(token) + len(stream_name)
+    return tuple(
+        carrier
+        for carrier, (limit, around, named) in _ROOM.items()
+        if (beside if named else len(token)) + len(around) <= limit
+    )
 
 
 def _parent(parent: str) -> dict[str, Any] | None:
@@ -148,6 +169,20 @@ def _check_above(streaming: Mapping[str, Any], above: Mapping[str, Any]) -> None
         raise ValueError("stream_name is not that of the parent, which is good for one stream only")
     if above.get("tracking") and streaming.get("tracking") != above["tracking"]:
         raise ValueError("tracking is not that of the parent, which every child has to carry")
+
+
+def _check_fits(token: str, streaming: Mapping[str, Any]) -> None:
+    """Refuse a token that one of the protocols it is limited to cannot carry.
+
+    Raises: ValueError.
+    """
+    fits = carriers(token, streaming["streamName"])
+    for protocol in streaming.get("allowedProtocols", ()):
+        if (protocol if protocol in _ROOM else "url") not in fits:
+            raise ValueError(
+                f"the token has {len(token)} characters, for which {protocol} has no room beside the stream's name: leave it"
+                " out of allowedProtocols, or let the authority make a token in its short form (43 characters)"
+            )
 
 
 # -- single values

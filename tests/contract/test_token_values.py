@@ -49,7 +49,8 @@ async def test_both_values_are_good_until_the_overlap_is_over(system: Whole, kin
     assert await system.everywhere(made["token"], action=action) == "ok"
     rotated = await rotate(system, kind, made["id"], overlap)
     assert (rotated["id"], rotated["token"] != made["token"]) == (made["id"], True)
-    assert len(rotated["token"]) == 64
+    assert len(rotated["token"]) == rotated["length"] == 64
+    assert rotated["carriers"] == ["rtmp", "srt", "camera", "httpHeader", "url"]
     assert [each["uses"] for each in rotated["former"]] == [0]
     for ahead in (0, overlap - 1):
         system.clock.ahead = ahead

@@ -23,7 +23,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stagedoor.sign import RESTRICTIONS, sign_child
+from stagedoor.sign import RESTRICTIONS, carriers, sign_child
+from stagedoor.tokens.carriers import carriers as authority_carriers
 
 FOLDER = Path(__file__).parent / "signed"
 JAVASCRIPT = Path(__file__).parent.parent.parent / "clients/javascript"
@@ -98,6 +99,24 @@ def test_javascript_refuses_the_same() -> None:
     answers = in_javascript([(vector["parent"], vector["child"]) for vector in REFUSED])
     let_in = [vector["name"] for vector, answer in zip(REFUSED, answers, strict=True) if answer is not None]
     assert let_in == []
+
+
+def test_both_know_the_room_that_the_authority_knows() -> None:
+    """At every length at which it changes, for short names and long ones."""
+    asked = [
+        (length, name)
+        for name in (1, 3, 60, 128)
+        for limit in (128, 255, 512, 2048, 8192)
+        for length in range(max(0, limit - name - 30), limit + 2)
+    ]
+    known = [[str(carrier) for carrier in authority_carriers(length, name)] for length, name in asked]
+    assert [list(carriers("x" * length, "n" * name)) for length, name in asked] == known
+    code = f"""import {{ carriers }} from '{JAVASCRIPT / "stagedoor-sign.mjs"}';
+      const asked = {json.dumps(asked)};
+      console.log(JSON.stringify(asked.map(([length, name]) => carriers('x'.repeat(length), 'n'.repeat(name)))))"""
+    command = ["node", "--input-type=module", "--eval", code]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert json.loads(shown) == known
 
 
 def test_every_restriction_has_a_vector() -> None:

@@ -16,6 +16,7 @@ from stagedoor.service.child_ports import ChildStore
 from stagedoor.service.children import ALL, Children, fingerprint_name, jti_name
 from stagedoor.service.ports import Clock, FormerUse
 from stagedoor.service.token_admin import MOST_OVERLAP_SECONDS, TokenAdmin
+from stagedoor.tokens.carriers import Carrier, carriers, longest_name
 
 _KINDS: Final = (TokenKind.PUBLISH, TokenKind.SUBSCRIBE)
 
@@ -36,10 +37,12 @@ class FormerValue(Struct, rename="camel", kw_only=True):
 
 
 class RotatedToken(Struct, rename="camel", kw_only=True):
-    """A token with its new value, and the values that it had before."""
+    """A token with its new value, what has room for that, and the values that it had before."""
 
     id: int
     token: str
+    length: int
+    carriers: list[Carrier]
     former: list[FormerValue]
 
 
@@ -91,7 +94,14 @@ def _rotation(tokens: TokenAdmin, kind: TokenKind) -> tuple[Operation, ...]:
         asked: Rotate = call.body
         issued = await tokens.rotate(call.account, kind, token_id(call), asked.overlap_seconds)
         former = await tokens.former_uses(call.account, kind, issued.record.id)
-        return RotatedToken(id=issued.record.id, token=issued.secret.reveal(), former=[_shown(each) for each in former])
+        text = issued.secret.reveal()
+        return RotatedToken(
+            id=issued.record.id,
+            token=text,
+            length=len(text),
+            carriers=list(carriers(len(text), longest_name(issued.record.terms))),
+            former=[_shown(each) for each in former],
+        )
 
     async def list_(call: Call) -> FormerValues:
         found = await tokens.former_uses(call.account, kind, token_id(call))
