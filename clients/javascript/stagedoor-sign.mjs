@@ -22,6 +22,7 @@ const ROOM = {
   httpHeader: [8192, 'Bearer ', false],
   url: [2048, '?token=', true],
 };
+const CARRIED_BY = { rtmp: 'rtmp', srt: 'srt', webrtc: 'httpHeader' };
 const ORIGIN =
   /^(?:[a-z][a-z0-9+.-]{0,31}:\/\/)?(\*\.)?(\[[0-9a-f:.]{2,45}\]|[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*)(?::([1-9][0-9]{0,4}))?$/;
 const CLOCK = /^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$/;
@@ -178,7 +179,7 @@ function checkAbove(streaming, above) {
 function checkFits(token, streaming) {
   const fits = carriers(token, streaming.streamName);
   for (const protocol of streaming.allowedProtocols ?? []) {
-    if (!fits.includes(Object.hasOwn(ROOM, protocol) ? protocol : 'url')) {
+    if (!fits.includes(CARRIED_BY[protocol] ?? 'url')) {
       throw new SignError(
         `the token has ${token.length} characters, for which ${protocol} has no room beside the stream's name: leave it out of` +
           ' allowedProtocols, or let the authority make a token in its short form (43 characters)',

@@ -44,6 +44,7 @@ _ROOM: Final = {
     "url": (2048, "?token=", True),
 }
 """How many characters there are, which of them stand around a token, and whether the stream's name is among them."""
+_CARRIED_BY: Final = {"rtmp": "rtmp", "srt": "srt", "webrtc": "httpHeader"}
 
 _Check = Callable[[Any, str], Any]
 
@@ -178,7 +179,7 @@ def _check_fits(token: str, streaming: Mapping[str, Any]) -> None:
     """
     fits = carriers(token, streaming["streamName"])
     for protocol in streaming.get("allowedProtocols", ()):
-        if (protocol if protocol in _ROOM else "url") not in fits:
+        if _CARRIED_BY.get(protocol, "url") not in fits:
             raise ValueError(
                 f"the token has {len(token)} characters, for which {protocol} has no room beside the stream's name: leave it"
                 " out of allowedProtocols, or let the authority make a token in its short form (43 characters)"

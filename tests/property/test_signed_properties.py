@@ -245,18 +245,23 @@ def test_what_is_signed_is_understood_and_verified(
 ) -> None:
     """All of it, at every level; with another key it is not."""
     issued_at, not_before, expires_at = times
-    text = sign_child(
-        PARENT,
-        token_id=ID,
-        stream_name="cam",
-        expires_at=expires_at,
-        issued_at=issued_at,
-        not_before=not_before,
-        jti=jti,
-        algorithm=algorithm,
-        **said,
-    )
-    below = sign_child(text, stream_name="cam", expires_at=expires_at, jti=jti, algorithm=algorithm, **said)
+    try:
+        text = sign_child(
+            PARENT,
+            token_id=ID,
+            stream_name="cam",
+            expires_at=expires_at,
+            issued_at=issued_at,
+            not_before=not_before,
+            jti=jti,
+            algorithm=algorithm,
+            **said,
+        )
+        below = sign_child(text, stream_name="cam", expires_at=expires_at, jti=jti, algorithm=algorithm, **said)
+    except ValueError as error:
+        assert "has no room" in str(error)  # noqa: PT017  a token that says this much is made rarely
+        assert {"hls", "rtsp"} & set(said["allowedProtocols"])
+        return
     for each, levels in ((text, 1), (below, 2)):
         parsed = parse_signed(each)
         assert parsed is not None

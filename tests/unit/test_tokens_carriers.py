@@ -57,7 +57,9 @@ def test_a_camera_takes_the_short_form_where_it_does_not_take_the_long_one() -> 
     assert Carrier.CAMERA not in carriers(HEX_LENGTH, 60)
 
 
-@pytest.mark.parametrize(("protocol", "room"), [(Protocol.RTMP, 245), (Protocol.SRT, 490), (Protocol.WEBRTC, 2038)])
+@pytest.mark.parametrize(
+    ("protocol", "room"), [(Protocol.RTMP, 245), (Protocol.SRT, 490), (Protocol.HLS, 2038), (Protocol.WEBRTC, 8185)]
+)
 def test_a_protocol_without_room_is_named_and_the_short_form_offered(protocol: Protocol, room: int) -> None:
     check_fits([protocol], room, len(NAME))
     with pytest.raises(InvalidInput, match=rf"{protocol} has room for {room} .* \(43 characters of base64url\)"):

@@ -52,7 +52,7 @@ _ROOM: Final[Mapping[Carrier, _Room]] = MappingProxyType(
     }
 )
 _CARRIED_BY: Final[Mapping[Protocol, Carrier]] = MappingProxyType(
-    {Protocol.RTMP: Carrier.RTMP, Protocol.SRT: Carrier.SRT}
+    {Protocol.RTMP: Carrier.RTMP, Protocol.SRT: Carrier.SRT, Protocol.WEBRTC: Carrier.HTTP_HEADER}
 )
 
 
