@@ -89,10 +89,10 @@ class Children:
             return _MALFORMED
         record = parentage.record
         if record is None or record.kind is not (TokenKind.ISSUER if unverified.kid else TokenKind.SUBSCRIBE):
-            return _UNKNOWN._replace(depends=self._depends(asked, parentage))
+            return replace(_UNKNOWN, depends=self._depends(asked, parentage))
         verification = self._verify(unverified, record, parentage)
         if verification is None:
-            return _BAD_SIGNATURE._replace(depends=self._depends(asked, parentage))
+            return replace(_BAD_SIGNATURE, depends=self._depends(asked, parentage))
         parent = verified(record)
         kept = [parentage.kept.get(digest) for digest in asked.digests]
         levels = tuple(self._checked(level, record) for level in unverified.levels)

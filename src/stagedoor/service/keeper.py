@@ -7,6 +7,7 @@ run sooner, and learns how much that carried. What could not be ended is tried a
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from stagedoor.model.access import Access, Action
@@ -151,7 +152,7 @@ class Keeper:
         if record.kind is TokenKind.CHILD:
             facts = await self._children.facts_of(record)
         elif record.key_id and record.revoked_at is None and await self._key_revoked(record.key_id):
-            facts = facts._replace(state=TokenState.KEY_REVOKED)
+            facts = replace(facts, state=TokenState.KEY_REVOKED)
         token = facts.token
         if token is None:
             return _GONE.get(facts.state, Reason.TOKEN_UNKNOWN)

@@ -428,7 +428,8 @@ class PlaceLookup(CountryLookup, Protocol):
         """Return where an IP address is; None when that is not known so exactly. Never raises."""
 
 
-class TokenFacts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
     """A token as the view holds it: what it grants, and whether it stands. `token` is None when there is none.
 
     `usage` holds the networks it is bound to, and nothing else. `depends`: digests of others; a change of one of them is one of

@@ -38,13 +38,15 @@ from stagedoor.tokens.keyring import base64url
 from stagedoor.tokens.patterns import compile_pattern, compile_wildcard
 from stagedoor.tokens.signed import Level
 
+# One for all tokens of a kind, since the view holds very many.
+_ACTIONS: Final = {kind: (action,) for kind, action in ACTION_OF.items()}
 _COUNTED: Final = (SessionLimit, SingleUse, Budgets)
 
 
 def verified(record: TokenRecord, groups: Iterable[str] = ()) -> VerifiedToken:
     """Return the token of `record`, whose digest matched what was shown. `groups`: the streams in the groups that it names."""
     terms = record.terms
-    actions = terms.actions or (ACTION_OF[record.kind],)
+    actions = terms.actions or _ACTIONS[record.kind]
     conditions = conditions_of(terms, actions)
     # It counts as one that counts, since those are not judged on the shortest way, where nothing asks for internal ones.
     internal = record.kind is TokenKind.INTERNAL
