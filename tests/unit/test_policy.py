@@ -31,7 +31,8 @@ from stagedoor.model.caveats import (
 from stagedoor.model.decision import Reason, Standing
 from stagedoor.model.grant import Grant
 from stagedoor.model.ids import AccountId, StreamId, TokenId
-from stagedoor.model.token import TokenState, VerifiedToken
+from stagedoor.model.token import Lineage, TokenState, VerifiedToken
+from stagedoor.model.usage import Session, Usage
 from stagedoor.policy import decide, explain
 from stagedoor.policy.decide import CREDENTIAL
 from stagedoor.policy.rules import Rule
@@ -473,3 +474,39 @@ def test_explain_says_something_of_every_kind_of_caveat() -> None:
 def test_every_kind_of_caveat_is_here() -> None:
     """A new one has to be explained."""
     assert [type(caveat) for caveat in EVERY_KIND] == list(get_args(Condition))
+
+
+def test_what_a_parent_asks_is_explained_as_its_own_by_its_own_use() -> None:
+    """A child, its parent and that one's parent have limits: each is shown with what was used of itself, and decides by it."""
+    top = replace(TOKEN, id=TokenId(3), caveats=(SessionLimit(3),))
+    parent = replace(TOKEN, id=TokenId(2), caveats=(SessionLimit(5), SingleUse()))
+    child = replace(TOKEN, caveats=(SessionLimit(9),), lineage=Lineage(above=(parent, top)))
+    used = Usage(sessions=_open(1), above=(Usage(sessions=_open(2)), Usage(sessions=_open(3))))
+    stands = GOOD._replace(usage=used, sessions_told=True, bytes_told=True)
+    decision, findings = explain(child, PUBLISH, stands, NOW)
+    assert decision.reason is Reason.TOO_MANY_SESSIONS
+    assert [finding.saw for finding in findings if finding.rule is Rule.TOKEN_CAVEAT] == [
+        "1 session(s) of the token open, 9 allowed"
+    ]
+    of_parents = [finding for finding in findings if finding.rule is Rule.PARENT_CAVEAT]
+    assert of_parents[0].saw == "2 session(s) of the token open, 5 allowed"
+    assert of_parents[-1].saw == "3 session(s) of the token open, 3 allowed"
+    assert [finding.decisive for finding in of_parents] == [False, False, True]
+    asked = [finding.rule for finding in findings if finding.rule in {Rule.PARENT_ACTION, Rule.PARENT_STREAM}]
+    assert asked == [Rule.PARENT_STREAM, Rule.PARENT_ACTION] * 2
+
+
+def test_a_parent_that_does_not_grant_it_is_named_as_what_refuses() -> None:
+    """Its stream and its action, and not those of the child."""
+    for grant, rule in (
+        (Grant((Action.PUBLISH,), ("other",)), Rule.PARENT_STREAM),
+        (Grant((Action.SUBSCRIBE,), ("show",)), Rule.PARENT_ACTION),
+    ):
+        child = replace(TOKEN, lineage=Lineage(above=(replace(TOKEN, id=TokenId(2), grant=grant),)))
+        decision, findings = explain(child, PUBLISH, GOOD, NOW)
+        assert not decision.allowed
+        assert [finding.rule for finding in findings if finding.decisive] == [rule]
+
+
+def _open(count: int) -> tuple[Session, ...]:
+    return tuple(Session(number, NOW - 10.0) for number in range(count))

@@ -23,7 +23,7 @@ from stagedoor.service.ports import AccessEvent, AccessLog, Clock, CountryLookup
 from stagedoor.service.session_ports import Admission
 from stagedoor.service.sessions import Sessions
 from stagedoor.service.standing import NO_PUBLISHERS, standing
-from stagedoor.service.viewers import HlsViewers
+from stagedoor.service.viewers import HlsViewers, viewer_of
 from stagedoor.tokens.keyring import Keyring
 from stagedoor.tokens.shown import shown_digest
 from stagedoor.tokens.signed import looks_signed
@@ -252,8 +252,8 @@ class Authorizer:
             sessions_told=tells_sessions(engine, protocol),
             bytes_told=tells_bytes(engine, protocol),
         )
-        viewer = (token.id, token.fingerprint, access.stream.name, access.client_ip)
-        if protocol is _HLS:
+        viewer = viewer_of(token, access) if protocol is _HLS else None
+        if viewer is not None:
             running, confirmed = self._viewers.running(viewer, now)
             stands = stands._replace(running=running)
             if token.counts and (confirmed or (running and not stands.sessions_told)):
@@ -268,7 +268,7 @@ class Authorizer:
             if (token.counts and (effects.starts or attempt.running)) or binds:
                 return _Claim(token, access, stands)
         if decision.reason in ALLOWING:
-            if protocol is _HLS:
+            if viewer is not None:
                 self._viewers.saw(viewer, now)
             elif access.action is _PUBLISH:
                 self._begin(engine, attempt, access, token, now)
@@ -292,7 +292,7 @@ class Authorizer:
         """Judge the request of an HLS viewer who is counted already."""
         decision = decide(token, access, stands._replace(usage=Usage(own=Session(0, now))), now)
         if decision.reason in ALLOWING:
-            self._viewers.saw((token.id, token.fingerprint, access.stream.name, access.client_ip), now)
+            self._viewers.saw(viewer_of(token, access), now)
         return self._told(engine, attempt, access, token, decision, now)
 
     async def _claim(self, engine: Engine, attempt: Attempt, claim: _Claim) -> Decision:
@@ -333,7 +333,7 @@ class Authorizer:
                     await self._sessions.ended(engine.id, start.session)
                 return again
         if access.protocol is _HLS and decision.reason in ALLOWING:
-            self._viewers.confirmed((token.id, token.fingerprint, access.stream.name, access.client_ip), now)
+            self._viewers.confirmed(viewer_of(token, access), now)
         return self._told(engine, attempt, access, token, decision, now)
 
     def _begin(self, engine: Engine, attempt: Attempt, access: Access, token: VerifiedToken, now: float) -> None:

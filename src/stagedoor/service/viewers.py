@@ -5,8 +5,10 @@ Kept in memory and bounded; the one that was let in first makes room, and is the
 
 from typing import Final
 
+from stagedoor.model.access import Access
 from stagedoor.model.ids import TokenId
 from stagedoor.model.session import HLS_SILENCE_SECONDS
+from stagedoor.model.token import VerifiedToken
 
 CONFIRMED_SECONDS: Final = 5.0
 """How long a viewer that was counted is not counted again; a limit that changed bites after so long at most."""
@@ -15,6 +17,11 @@ _MOST: Final = 100_000
 
 Viewer = tuple[TokenId, str, str, str]
 """A token, which child of it (empty: itself), the stream it watches, and from where."""
+
+
+def viewer_of(token: VerifiedToken, access: Access) -> Viewer:
+    """Return who watches with a token."""
+    return (token.id, token.fingerprint, access.stream.name, access.client_ip)
 
 
 class HlsViewers:
